@@ -1,0 +1,1 @@
+"""The metrics and loaders that come with robreport."""

@@ -1,0 +1,67 @@
+"""A campaign's numbers, tables, charts, pictures, checks and sentences as one `Result`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from robreport import DataSchema, Figure, ImageGrid, Result, Table, ThreatModel
+from robreport_plugins.attacks.figures import accuracy_chart
+from robreport_plugins.attacks.gallery import example_table, image_gallery
+from robreport_plugins.attacks.params import SuiteParams
+from robreport_plugins.attacks.sanity import checks
+from robreport_plugins.attacks.suite import Campaign
+from robreport_plugins.attacks.summary import (
+    attack_table,
+    broken_eps,
+    keys,
+    scalars,
+    worst_case_table,
+)
+from robreport_plugins.attacks.wording import answer, findings
+
+
+def assemble(
+    campaign: Campaign, threats: Sequence[ThreatModel], params: SuiteParams, schema: DataSchema
+) -> Result:
+    """Return everything that the suite has to say about one model.
+
+    Arrays: ``index`` (rows in the source), ``label``, ``predicted`` without an attack, and
+    ``broken_eps.THREAT``, the smallest declared radius that broke each input.
+    """
+    ids = keys(threats)
+    found = scalars(campaign, threats)
+    tables: dict[str, Table] = {
+        "worst_case": worst_case_table(campaign, threats),
+        "attacks": attack_table(campaign, threats, params),
+    }
+    figures: dict[str, Figure] = {}
+    images: dict[str, ImageGrid] = {}
+    arrays = {
+        "index": campaign.target.index,
+        "label": campaign.target.y,
+        "predicted": campaign.predicted,
+    }
+    for threat in threats:
+        key = ids[threat.name]
+        figures[f"robust_accuracy.{key}"] = accuracy_chart(
+            campaign, threat, found["clean_accuracy"]
+        )
+        if (grid := image_gallery(campaign, threat, schema)) is not None:
+            images[f"gallery.{key}"] = grid
+        elif (rows := example_table(campaign, threat, schema)) is not None:
+            tables[f"examples.{key}"] = rows
+        arrays[f"broken_eps.{key}"] = np.asarray(broken_eps(campaign, threat))
+    passed, caveats = checks(campaign)
+    return Result(
+        answer=answer(campaign, threats, found["clean_accuracy"]),
+        scalars=found,
+        tables=tables,
+        figures=figures,
+        images=images,
+        findings=findings(campaign, threats, schema.n_classes or campaign.target.model.n_outputs),
+        caveats=caveats,
+        checks=passed,
+        arrays=arrays,
+    )

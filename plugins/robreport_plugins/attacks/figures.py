@@ -1,0 +1,110 @@
+"""Robust accuracy against the radius, as charts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from robreport import Figure, Scalar, ThreatModel
+from robreport_plugins.attacks.suite import Campaign
+from robreport_plugins.attacks.summary import points, share
+
+WORST = "all attacks together"
+
+
+def accuracy_chart(campaign: Campaign, threat: ThreatModel, clean: Scalar) -> Figure:
+    """Return robust accuracy against the radius of one threat: worst case, band, each attack."""
+    worst = {p.eps.value: p.robust for p in points(campaign, [threat])}
+    values = sorted({0.0, *worst})
+    rows = [row(0.0, WORST, clean)]
+    rows += [row(eps, WORST, worst[eps]) for eps in values if eps > 0]
+    right = int(campaign.right.sum())
+    titles = dict.fromkeys(t.attack.title for e in worst for t in campaign.of(threat.norm, e))
+    if len(titles) > 1:
+        for title in titles:
+            rows.append(row(0.0, title, clean))
+            for eps in values[1:] if values[0] == 0 else values:
+                for trial in campaign.of(threat.norm, eps):
+                    if trial.attack.title == title:
+                        left = right - int(trial.broken.sum())
+                        rows.append(row(eps, title, share(left, campaign.n, better=None)))
+    symbol = threat.norm.symbol
+    largest = max(threat.eps)
+    left_over = worst[largest.value].value or 0.0
+    chart = lines(rows, [WORST, *titles] if len(titles) > 1 else [WORST], symbol, "attack")
+    return Figure.from_chart(
+        chart,
+        title=f"Robust accuracy against \u03b5, {symbol} (threat {threat.name})",
+        caption=(
+            "Accuracy that the attacks leave; \u03b5 = 0 is the clean accuracy. The thick line is "
+            "the worst case input by input, an upper bound of the robust accuracy, with its 95 % "
+            f"Clopper-Pearson band; n = {campaign.n} test inputs."
+        ),
+        alt=(
+            f"Line chart: accuracy falls from {100 * (clean.value or 0):.1f} percent without an "
+            f"attack to {100 * left_over:.1f} percent at epsilon {largest} in {symbol}."
+        ),
+    )
+
+
+def row(eps: float, series: str, scalar: Scalar) -> dict[str, Any]:
+    """Return one datum of a chart."""
+    return {
+        "eps": eps,
+        "series": series,
+        "accuracy": scalar.value,
+        "low": scalar.low,
+        "high": scalar.high,
+    }
+
+
+def lines(rows: Sequence[dict[str, Any]], order: Sequence[str], symbol: str, what: str) -> Any:
+    """Return an Altair chart of lines over the radius, the first series with band and thick.
+
+    For ``what = "model"`` every series has its band.
+    """
+    import altair as alt
+
+    banded = list(rows) if what == "model" else [r for r in rows if r["series"] == order[0]]
+    x = alt.X("eps:Q", title=f"perturbation size \u03b5 ({symbol}, input units)")
+    y = alt.Y("accuracy:Q", title="accuracy", scale=alt.Scale(domain=[0, 1]),
+              axis=alt.Axis(format=".0%"))  # fmt: skip
+    legend = alt.Legend(orient="bottom", symbolType="stroke", symbolOpacity=1)
+    colour = alt.Color(
+        "series:N",
+        title=None,
+        sort=list(order),
+        legend=legend if len(order) > 1 else None,
+    )
+    tooltip = [
+        alt.Tooltip("series:N", title=what),
+        alt.Tooltip("eps:Q", title="\u03b5"),
+        alt.Tooltip("accuracy:Q", title="accuracy", format=".1%"),
+        alt.Tooltip("low:Q", title="95 % from", format=".1%"),
+        alt.Tooltip("high:Q", title="to", format=".1%"),
+    ]
+    base = alt.Chart({"values": list(rows)})
+    band = (
+        alt.Chart({"values": banded})
+        .mark_area(opacity=0.15, line=False)
+        .encode(x=x, y=alt.Y("low:Q", title="accuracy"), y2="high:Q", color=colour)
+    )
+    # Greyscale and colour-blind safe: a dash for each series, and a mark for each point.
+    dashes = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 4], [1, 3]]
+    stroke = alt.StrokeDash(
+        "series:N",
+        sort=list(order),
+        scale=alt.Scale(domain=list(order), range=[dashes[i % 6] for i in range(len(order))]),
+        legend=None,
+    )
+    line = base.mark_line(point=True).encode(
+        x=x,
+        y=y,
+        color=colour,
+        strokeDash=stroke,
+        tooltip=tooltip,
+        strokeWidth=alt.condition(
+            alt.datum.series == order[0], alt.value(2.5), alt.value(2.5 if what == "model" else 1.5)
+        ),
+    )
+    return alt.layer(band, line).properties(width=560, height=240)

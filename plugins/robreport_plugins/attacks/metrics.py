@@ -1,0 +1,80 @@
+"""``attacks.suite``: accuracy under adversarial attacks, judged input by input."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from robreport import Bundle, Context, Metric, Needs, Result
+from robreport import Params as AnyParams
+from robreport_plugins.attacks.params import SuiteParams
+
+
+class AttackSuite(Metric):
+    """Robust accuracy against the radius, under the worst of several attacks."""
+
+    id = "attacks.suite"
+    title = "Accuracy under attack"
+    question = (
+        "How much accuracy is left when inputs are changed on purpose, within a radius \u03b5?"
+    )
+    summary = (
+        "Each attack of the suite searches, for every test input that the model gets right, a "
+        "perturbation of at most \u03b5 inside the data's bounds that changes the prediction. The "
+        "perturbed inputs are put back into ball and bounds in float64 and given to the model as "
+        "loaded; its answer alone decides. An input counts as robust when no attack broke it at "
+        "this \u03b5 or a smaller one, so robust accuracy is the worst case input by input, never "
+        "an average over attacks."
+    )
+    reading = (
+        "A point of the thick line says: with perturbations up to \u03b5, at most this share of "
+        "inputs keeps its right prediction. Stronger attacks can only lower it. Read it beside the "
+        "clean accuracy, where the line begins."
+    )
+    limits = (
+        "An attack that fails proves nothing: the true robust accuracy may be lower, and only a "
+        "certificate bounds it from below. Perturbations in other norms, rotations, other data, "
+        "and attackers who change the training data are not covered."
+    )
+    references = (
+        "Goodfellow, Shlens, Szegedy: Explaining and harnessing adversarial examples, ICLR 2015",
+        "Madry et al.: Towards deep learning models resistant to adversarial attacks, ICLR 2018",
+        "Croce, Hein: Mind the box: l1-APGD for sparse adversarial attacks, ICML 2021",
+        "Carlini et al.: On evaluating adversarial robustness, arXiv 1902.06705",
+    )
+    knowledge = "white box"
+    scalar_help: ClassVar[dict[str, str]] = {
+        "clean_accuracy": "share of the attacked inputs that are right without an attack",
+        "robust_accuracy[threat, eps]": (
+            "share of inputs right without an attack and under every attack, an upper bound"
+        ),
+        "attack_success_rate[threat, eps]": (
+            "share of the inputs right without an attack that some attack broke, a lower bound"
+        ),
+        "attack_success_rate[threat, eps, attack]": "the same for one attack by itself",
+        "median_broken_eps[threat]": (
+            "median of the smallest declared eps that broke an input; 0 for inputs that are wrong "
+            "without an attack, censored when at least half withstood the largest"
+        ),
+    }
+    needs = Needs.GRADIENTS | Needs.LABELS | Needs.CLASSIFICATION
+    splits = ("test",)
+    threats = "required"
+    norms = ("L1", "L2", "Linf")
+    Params = SuiteParams
+
+    def compute(self, bundle: Bundle, params: AnyParams, ctx: Context) -> Result:
+        """Run the attacks and put their numbers together."""
+        if not isinstance(params, SuiteParams):
+            raise TypeError(f"attacks.suite takes SuiteParams, found {type(params).__name__}")
+        from robreport_plugins.attacks.assemble import assemble
+        from robreport_plugins.attacks.suite import run_suite
+        from robreport_plugins.attacks.target import Target
+
+        target = Target(
+            bundle,
+            samples=None if params.samples == "all" else params.samples,
+            device=ctx.device,
+            batch_size=params.batch_size,
+        )
+        campaign = run_suite(target, ctx.threats, params, seed=ctx.seed, progress=ctx.progress)
+        return assemble(campaign, ctx.threats, params, bundle.schema)

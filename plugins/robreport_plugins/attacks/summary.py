@@ -1,0 +1,272 @@
+"""The numbers of a campaign: worst case over the attacks, with intervals, and the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from robreport import Column, Eps, Scalar, Table, ThreatModel, stats
+from robreport_plugins.attacks.params import SuiteParams
+from robreport_plugins.attacks.suite import Campaign, Trial
+
+Better = Literal["higher", "lower"] | None
+Bound = Literal["exact", "upper", "lower", "estimate"]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """The worst case of one threat at one radius."""
+
+    threat: ThreatModel
+    eps: Eps
+    robust: Scalar
+    success: Scalar
+
+
+def share(hits: int, n: int, *, better: Better, bound: Bound = "exact", label: str = "") -> Scalar:
+    """Return a share with its Clopper-Pearson interval, or refused when n is 0."""
+    if n == 0:
+        return Scalar(
+            value=None,
+            n=0,
+            unit="share",
+            better=better,
+            bound=bound,
+            label=label,
+            reason="the model gets none of the inputs right, so no attack can succeed",
+        )
+    interval = stats.clopper_pearson(hits, n)
+    return Scalar.of(hits / n, interval, n=n, unit="share", better=better, bound=bound, label=label)
+
+
+def clean(campaign: Campaign) -> Scalar:
+    """Return the accuracy without an attack on the inputs attacked."""
+    return share(int(campaign.right.sum()), campaign.n, better="higher", label="Clean accuracy")
+
+
+def points(campaign: Campaign, threats: Sequence[ThreatModel]) -> tuple[Point, ...]:
+    """Return the worst case of every threat and radius, in their order."""
+    found = []
+    right = int(campaign.right.sum())
+    for threat in threats:
+        for eps in threat.eps:
+            broken = int(campaign.broken(threat.norm, eps.value).sum())
+            where = f"{threat.norm.symbol} \u03b5 = {eps}"
+            robust = share(
+                right - broken,
+                campaign.n,
+                bound="upper",
+                better="higher",
+                label=f"Robust accuracy, {where}",
+            )
+            # More attacks could only raise it, hence a lower bound.
+            success = share(
+                broken, right, bound="lower", better="lower", label=f"Attack success, {where}"
+            )
+            found.append(Point(threat=threat, eps=eps, robust=robust, success=success))
+    return tuple(found)
+
+
+def broken_eps(campaign: Campaign, threat: ThreatModel) -> Floats:
+    """Return the smallest declared radius that broke each example, ``(n,)``.
+
+    0 where the model is wrong without an attack, infinite where no attack succeeded.
+    """
+    found = np.where(campaign.right, np.inf, 0.0)
+    for eps in sorted(threat.eps, reverse=True):
+        found[campaign.broken(threat.norm, eps.value)] = eps.value
+    return found
+
+
+def median_radius(values: Floats, largest: float, label: str) -> Scalar:
+    """Return the median of `broken_eps` with its order-statistic interval, censored where needed.
+
+    Parameters
+    ----------
+    values : array (n,)
+        Infinite where nothing succeeded.
+    largest : float
+        The largest radius tried.
+
+    Notes
+    -----
+    With B ~ Binomial(n, 1/2) and l the smallest integer with P(B <= l) >= 0.025, the interval
+    runs from the l-th smallest value to the l-th largest.
+    """
+    from scipy.stats import binom
+
+    ordered = np.sort(values)
+    n = int(values.size)
+    middle = float(ordered[(n - 1) // 2])
+    if not np.isfinite(middle):
+        return Scalar(
+            value=largest,
+            n=n,
+            better="higher",
+            bound="upper",
+            censored=">",
+            label=label,
+            reason="at least half of the inputs withstood the largest \u03b5 tried",
+        )
+    rank = int(binom.ppf(0.025, n, 0.5))
+    low = float(ordered[rank - 1]) if rank else np.nan
+    high = float(ordered[n - rank]) if rank else np.nan
+    if not (np.isfinite(low) and np.isfinite(high)):
+        why = (
+            "no interval: its upper end lies beyond the largest \u03b5 tried"
+            if rank
+            else f"no interval: {n} inputs are too few for one of the median"
+        )
+        return Scalar(value=middle, n=n, better="higher", bound="upper", label=label, reason=why)
+    return Scalar(
+        value=middle,
+        n=n,
+        low=low,
+        high=high,
+        better="higher",
+        bound="upper",
+        method="95 % order statistics",
+        label=label,
+    )
+
+
+def scalars(campaign: Campaign, threats: Sequence[ThreatModel]) -> dict[str, Scalar]:
+    """Return every scalar of the suite by its name."""
+    right = int(campaign.right.sum())
+    worst = points(campaign, threats)
+    found = {"clean_accuracy": clean(campaign)}
+    found |= {f"robust_accuracy[{p.threat.name}, {p.eps}]": p.robust for p in worst}
+    found |= {f"attack_success_rate[{p.threat.name}, {p.eps}]": p.success for p in worst}
+    for p in worst:
+        for trial in campaign.of(p.threat.norm, p.eps.value):
+            name = f"attack_success_rate[{p.threat.name}, {p.eps}, {trial.attack.name}]"
+            label = f"{trial.attack.title} success, {p.threat.norm.symbol} \u03b5 = {p.eps}"
+            hits = int(trial.broken.sum())
+            found[name] = share(hits, right, bound="lower", better="lower", label=label)
+    for threat in threats:
+        label = f"Median \u03b5 that breaks, {threat.norm.symbol}"
+        found[f"median_broken_eps[{threat.name}]"] = median_radius(
+            broken_eps(campaign, threat), max(threat.eps).value, label
+        )
+    return found
+
+
+WORST_COLUMNS = (
+    Column(key="threat", title="threat"),
+    Column(key="norm", title="norm"),
+    Column(key="eps", title="\u03b5"),
+    Column(key="clean", title="clean accuracy", kind="share_interval"),
+    Column(key="robust", title="robust accuracy", kind="share_interval"),
+    Column(key="success", title="attack success", kind="share_interval"),
+    Column(key="broken", title="broken", kind="integer"),
+    Column(key="right", title="of", kind="integer"),
+    Column(key="n", title="n", kind="integer"),
+)
+
+
+def worst_case_table(campaign: Campaign, threats: Sequence[ThreatModel]) -> Table:
+    """Return one row for each threat and radius: what is left under every attack together."""
+    accuracy = clean(campaign)
+    right = int(campaign.right.sum())
+    rows = tuple(
+        (
+            p.threat.name,
+            p.threat.norm.symbol,
+            str(p.eps),
+            _cell(accuracy),
+            _cell(p.robust),
+            _cell(p.success),
+            int(campaign.broken(p.threat.norm, p.eps.value).sum()),
+            right,
+            campaign.n,
+        )
+        for p in points(campaign, threats)
+    )
+    return Table(
+        title="Accuracy under the worst of the attacks, input by input",
+        columns=WORST_COLUMNS,
+        rows=rows,
+        caption="An input counts as robust when it is right without an attack and no attack of the "
+        "suite broke it at this \u03b5 or a smaller one. Intervals: 95 % Clopper-Pearson.",
+    )
+
+
+def attack_table(campaign: Campaign, threats: Sequence[ThreatModel], params: SuiteParams) -> Table:
+    """Return one row for each attack, threat and radius, the lowest accuracy first."""
+    columns = (
+        Column(key="attack", title="attack"),
+        Column(key="knowledge", title="knowledge"),
+        Column(key="norm", title="norm"),
+        Column(key="eps", title="\u03b5"),
+        Column(key="steps", title="steps", kind="integer"),
+        Column(key="restarts", title="restarts", kind="integer"),
+        Column(key="clean", title="clean", kind="share"),
+        Column(key="robust", title="robust accuracy", kind="share_interval"),
+        Column(key="success", title="success", kind="share"),
+        Column(key="size", title="median size, successes", kind="number"),
+        Column(key="gradients", title="gradients", kind="integer"),
+    )
+    accuracy = clean(campaign)
+    right = int(campaign.right.sum())
+    rows: list[tuple[Any, ...]] = []
+    robust_place = [column.key for column in columns].index("robust")
+    seen: set[tuple[str, str, float]] = set()
+    for threat in threats:
+        for eps in threat.eps:
+            for trial in campaign.of(threat.norm, eps.value):
+                place = trial.attack.name, str(trial.norm), trial.eps
+                if place in seen:
+                    continue
+                seen.add(place)
+                hits = int(trial.broken.sum())
+                robust = share(right - hits, campaign.n, better="higher")
+                rows.append(
+                    (
+                        trial.attack.title,
+                        trial.attack.knowledge,
+                        threat.norm.symbol,
+                        str(eps),
+                        *trial.attack.budget(params),
+                        accuracy.value,
+                        _cell(robust),
+                        hits / right if right else None,
+                        _median_size(trial),
+                        trial.gradients,
+                    )
+                )
+    rows.sort(key=lambda row: row[robust_place][0])
+    return Table(
+        title="Every attack by itself, the strongest first",
+        columns=columns,
+        rows=tuple(rows),
+        caption="Successes are counted over the inputs that are right without an attack, those "
+        "carried over from a smaller \u03b5 included; sizes are medians over the successes alone; "
+        "gradients are those evaluated at this \u03b5, one for each input and step.",
+    )
+
+
+def _median_size(trial: Trial) -> float | None:
+    found = trial.size[np.isfinite(trial.size)]
+    return float(np.median(found)) if found.size else None
+
+
+def _cell(scalar: Scalar) -> list[float] | None:
+    if scalar.value is None or scalar.low is None or scalar.high is None:
+        return None
+    return [scalar.value, scalar.low, scalar.high]
+
+
+def keys(threats: Sequence[ThreatModel]) -> dict[str, str]:
+    """Return an id for each threat's name: lower case, each different."""
+    found: dict[str, str] = {}
+    for threat in threats:
+        word = threat.name.lower()
+        while word in found.values():
+            word += "-"
+        found[threat.name] = word
+    return found

@@ -1,0 +1,1 @@
+"""Algorithms that several families share; it registers nothing."""

@@ -1,0 +1,139 @@
+"""Tables of SHAPr: the most exposed records, classes, and what the figures are drawn from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from robreport import Column, Table
+from robreport_plugins.privacy.shapr_intervals import Spread
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+_BARS = 40
+CLASS_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def most_exposed(
+    index: npt.NDArray[Any],
+    scores: FloatArray,
+    irrelevant: FloatArray,
+    y: IntArray,
+    outputs: FloatArray,
+    names: tuple[str, ...],
+    top: IntArray,
+    spread: Spread,
+) -> Table:
+    """Return the records of highest score, by their row number in the source."""
+    rows = []
+    for rank, i in enumerate(top.tolist(), start=1):
+        interval = spread.of_record(i)
+        score = float(scores[i])
+        ends = [score, None, None] if interval is None else [score, interval.low, interval.high]
+        label = int(y[i])
+        own = float(outputs[i, label]) if label < outputs.shape[1] else None
+        rows.append((rank, int(index[i]), names[label], ends, float(irrelevant[i]), own))
+    return Table(
+        title="The most exposed training records",
+        columns=(
+            Column(key="rank", title="Rank", kind="integer"),
+            Column(key="record", title="Row in the source", kind="integer"),
+            Column(key="class", title="Class"),
+            Column(key="score", title="SHAPr", kind="interval"),
+            Column(key="irrelevant", title="If it never mattered", kind="number"),
+            Column(key="own", title="Probability of its class", kind="share"),
+        ),
+        rows=tuple(rows),
+        caption=(
+            "95 % jackknife intervals over groups of test points. A record picked as the highest "
+            "owes a part of that to chance, which its interval does not show."
+        ),
+        appendix=top.size > 25,
+    )
+
+
+def per_class(
+    scores: FloatArray, irrelevant: FloatArray, y: IntArray, names: tuple[str, ...]
+) -> Table:
+    """Return quantiles of the scores of every class."""
+    high = float(np.quantile(scores, 0.9))
+    rows = []
+    for c in np.unique(y).tolist():
+        own = scores[y == c]
+        middle = [float(q) for q in np.quantile(own, CLASS_QUANTILES)]
+        share = float(np.mean(own > high))
+        base = float(irrelevant[y == c][0])
+        rows.append((
+            names[c], int(own.size), float(own.mean()), base, *middle, float(own.max()), share,
+        ))  # fmt: skip
+    return Table(
+        title="Exposure per class",
+        columns=(
+            Column(key="class", title="Class"),
+            Column(key="n", title="Records", kind="integer"),
+            Column(key="mean", title="Mean", kind="number"),
+            Column(key="irrelevant", title="If it never mattered", kind="number"),
+            *(
+                Column(key=f"q{round(100 * q)}", title=f"{100 * q:g} %", kind="number")
+                for q in CLASS_QUANTILES
+            ),
+            Column(key="max", title="Highest", kind="number"),
+            Column(key="top", title="In the top tenth", kind="share"),
+        ),
+        rows=tuple(rows),
+        caption=(
+            "Quantiles of the scores of each class. A record that never decides a nearest "
+            "neighbour scores the share of test points of its class."
+        ),
+        appendix=len(rows) > 25,
+    )
+
+
+def histogram(scores: FloatArray) -> tuple[IntArray, FloatArray]:
+    """Return counts and edges of at most 40 bars over the range of the scores."""
+    low, high = float(scores.min()), float(scores.max())
+    if not low < high:
+        low, high = low - 0.5, high + 0.5
+    bars = int(min(_BARS, max(5, np.sqrt(scores.size))))
+    counts, edges = np.histogram(scores, bins=np.linspace(low, high, bars + 1))
+    return counts.astype(np.int64), edges
+
+
+def distribution(scores: FloatArray) -> Table:
+    """Return the counts behind the histogram."""
+    counts, edges = histogram(scores)
+    return Table(
+        title="Distribution of the scores",
+        columns=(
+            Column(key="from", title="From", kind="number"),
+            Column(key="to", title="to", kind="number"),
+            Column(key="n", title="Records", kind="integer"),
+        ),
+        rows=tuple((float(edges[i]), float(edges[i + 1]), int(c)) for i, c in enumerate(counts)),
+        appendix=True,
+    )
+
+
+def ranks(n: int) -> IntArray:
+    """Return the ranks that are drawn: the first ten, then some 12 to a factor of ten, and n."""
+    spaced = np.geomspace(1, n, num=max(2, int(12 * np.log10(max(n, 10)))))
+    drawn = np.concatenate([np.arange(1, min(10, n) + 1), np.round(spaced).astype(np.int64), [n]])
+    return np.unique(drawn).astype(np.int64)
+
+
+def by_rank(scores: FloatArray) -> Table:
+    """Return the scores at the ranks that the figure draws."""
+    ordered = np.sort(scores)[::-1]
+    return Table(
+        title="Score by rank",
+        columns=(
+            Column(key="rank", title="Rank", kind="integer"),
+            Column(key="score", title="SHAPr", kind="number"),
+        ),
+        rows=tuple((int(r), float(ordered[r - 1])) for r in ranks(scores.size)),
+        caption="Training records from the most exposed; ranks are spaced evenly in the logarithm.",
+        appendix=True,
+    )

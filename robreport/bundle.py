@@ -1,0 +1,195 @@
+"""What a metric is given: one model, the splits it asked for, and what they can offer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Flag, auto
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import torch
+
+Array = npt.NDArray[Any]
+
+
+class Needs(Flag):
+    """What a metric asks of a bundle, and what a bundle offers; compared as sets."""
+
+    NONE = 0
+    LABELS = auto()
+    PROBABILITIES = auto()
+    LOGITS = auto()
+    GRADIENTS = auto()
+    PARAMETERS = auto()
+    REFIT = auto()
+    TREES = auto()
+    MEMBERS = auto()
+    OOD = auto()
+    SHIFT = auto()
+    REGRESSION = auto()
+    CLASSIFICATION = auto()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Lower-case names of the members, in declaration order."""
+        return tuple(str(need.name).lower() for need in self)
+
+
+class NotOffered(Exception):
+    """A metric asked a model for something that it did not declare in its ``needs``."""
+
+
+class ModelHandle:
+    """One loaded model behind one face, whatever library it came from.
+
+    Subclasses set `offers` and override what they offer. Inputs are in **data space**: the
+    declared `input` transformation (normalisation, padding, layout) is part of the model.
+    Batch first: ``x`` is ``(n, *input_shape)``.
+
+    Attributes
+    ----------
+    name : str
+        The model's name in the spec.
+    kind : str
+        What it is, in words a reviewer reads ("PyTorch Sequential, 166,406 parameters").
+    offers : Needs
+        PROBABILITIES, LOGITS, GRADIENTS, PARAMETERS, REFIT, TREES, REGRESSION, CLASSIFICATION.
+    input_shape : tuple of int or None
+        Shape of one input in data space; None when the model takes any.
+    n_outputs : int
+        Number of classes, or 1 for regression.
+    facts : mapping
+        Further plain facts for the provenance page (strings and numbers).
+    """
+
+    name: str = ""
+    kind: str = ""
+    offers: Needs = Needs.NONE
+    input_shape: tuple[int, ...] | None = None
+    n_outputs: int = 0
+    facts: Mapping[str, str | int | float]
+
+    def __init__(self) -> None:
+        self.facts = {}
+
+    def predict(self, x: Array) -> Array:
+        """Return predictions: class indices ``(n,)`` int64, or values ``(n,)`` float64."""
+        raise NotOffered(f"{self.name}: predict")
+
+    def predict_proba(self, x: Array) -> Array:
+        """Return class probabilities ``(n, k)``, float64, rows summing to 1."""
+        raise NotOffered(f"{self.name}: predict_proba")
+
+    def logits(self, x: Array) -> Array:
+        """Return pre-softmax scores ``(n, k)``."""
+        raise NotOffered(f"{self.name}: logits")
+
+    def torch_module(self) -> torch.nn.Module:
+        """Return a module in eval mode mapping data-space ``(n, *input_shape)`` float32 tensors
+        to logits ``(n, k)`` (or ``(n, 1)`` values), differentiable in its input."""
+        raise NotOffered(f"{self.name}: torch_module")
+
+    def refit(self, x: Array, y: Array, seed: int) -> ModelHandle:
+        """Return a new model of the same class and hyper-parameters trained on ``(x, y)``."""
+        raise NotOffered(f"{self.name}: refit")
+
+    def trees(self) -> Any:
+        """Return the model's trees as arrays."""
+        raise NotOffered(f"{self.name}: trees")
+
+    def initial_parameters(self) -> Mapping[str, Array] | None:
+        """Return the parameters before training where the model brings them, else None."""
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """One named part of the data; ``x`` is read-only in spirit (memory-mapped copy-on-write).
+
+    Attributes
+    ----------
+    role : str
+        ``train``, ``test``, ``calibration``, ``ood.NAME``, ``shift.NAME`` or ``extra.NAME``.
+    x : array (n, *shape)
+        Inputs in data space, float32 for images, float64 for tables.
+    y : array (n,) or None
+        Class indices (int64) or values (float64); None for unlabelled sets.
+    index : array (n,)
+        Row number of each example in the source, so that a record can be found again.
+    digest : str
+        SHA-256 of dtype, shape and bytes of x and y.
+    source : str
+        Where it came from, in words.
+    """
+
+    role: str
+    x: Array
+    y: Array | None
+    index: Array
+    digest: str
+    source: str = ""
+
+    def __len__(self) -> int:
+        return int(self.x.shape[0])
+
+    @property
+    def labels(self) -> Array:
+        """The labels, for a metric that declared ``Needs.LABELS``."""
+        if self.y is None:
+            raise NotOffered(f"split {self.role}: labels")
+        return self.y
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSchema:
+    """What is known of the data whatever the split.
+
+    ``bounds`` is ``(low, high)``; each a float or a tuple of one float per feature.
+    ``classes`` are display names, index = class; empty for regression.
+    ``layout`` is ``image`` (inputs ``(c, h, w)``), ``table`` (inputs ``(d,)``) or ``array``.
+    """
+
+    task: str
+    input_shape: tuple[int, ...]
+    layout: str
+    classes: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    bounds: tuple[float | tuple[float, ...], float | tuple[float, ...]] | None = None
+    target: str = ""
+
+    @property
+    def n_classes(self) -> int:
+        return len(self.classes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """One model with the splits that the metric declared, and what both offer together."""
+
+    model: ModelHandle
+    splits: Mapping[str, Split]
+    schema: DataSchema
+    offers: Needs
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+    def split(self, role: str) -> Split:
+        """Return the split of that role.
+
+        Raises
+        ------
+        NotOffered
+            The metric did not declare it in ``splits``, or the audit has none.
+        """
+        try:
+            return self.splits[role]
+        except KeyError:
+            raise NotOffered(f"split {role}") from None
+
+    def group(self, prefix: str) -> dict[str, Split]:
+        """Return the splits ``prefix.NAME`` by NAME, in declaration order."""
+        head = prefix + "."
+        return {r[len(head) :]: s for r, s in self.splits.items() if r.startswith(head)}

@@ -1,0 +1,564 @@
+"""Run a plan: every measurement in a process of its own, its outcome kept whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib.metadata
+import platform
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from robreport import __version__
+from robreport.cache import Cache, digest, distribution_digest
+from robreport.codec import plain
+from robreport.errors import RobreportError
+from robreport.isolation import Crashed, Finished, Job, Progress, Report, Workshop, tail
+from robreport.outcome import AuditRun, Computed, Failed, Outcome, Skipped, Verdict
+from robreport.plan import Plan, Unit
+from robreport.policy import decide_verdict, judge_all
+from robreport.prepare import Prepared, common_payload, model_entry, prepare
+from robreport.store import load_result
+
+NUMERICAL = ("numpy", "scipy", "pandas", "scikit-learn", "numba", "torch", "onnxruntime",
+             "adversarial-robustness-toolbox")  # fmt: skip
+DOCUMENT = ("altair", "vl-convert-python", "jinja2", "weasyprint", "pluggy", "pydantic")
+PRELOAD = ("numpy", "pydantic", "robreport.metric", "robreport.result", "robreport.bundle",
+           "robreport.outcome")  # fmt: skip
+
+
+class Observer(Protocol):
+    """Who watches a run: a terminal, a log, or nobody."""
+
+    def stage(self, text: str) -> None:
+        """Be told what is being done now."""
+
+    def progress(self, key: str, done: int, total: int, what: str) -> None:
+        """Be told how far a measurement (or a loading) is."""
+
+    def finished(self, outcome: Outcome) -> None:
+        """Be told what became of a measurement."""
+
+    def warn(self, text: str) -> None:
+        """Be told of something that does not stop the run."""
+
+
+class Quiet:
+    """Watches nothing."""
+
+    def stage(self, text: str) -> None: ...
+
+    def progress(self, key: str, done: int, total: int, what: str) -> None: ...
+
+    def finished(self, outcome: Outcome) -> None: ...
+
+    def warn(self, text: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """What a unit would do: ``run``, ``cached``, ``skip`` or ``input`` (unusable), why, how long."""
+
+    unit: Unit
+    action: str
+    reason: str = ""
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """A run with what the command line needs to know beside the record."""
+
+    run: AuditRun
+    input_problems: tuple[str, ...]
+    interrupted: bool
+
+
+def open_workshop(plan: Plan) -> Workshop:
+    """Return the workshop that a plan's execution table asks for."""
+    execution = plan.spec.execution
+    return Workshop(workers=execution.workers, threads=execution.threads, preload=_preload(plan))
+
+
+def _preload(plan: Plan) -> tuple[str, ...]:
+    loaders = {model.entry.loader for model in plan.models}
+    extra: tuple[str, ...] = ()
+    if "torch" in loaders:
+        extra += ("torch",)
+    if "sklearn" in loaders:
+        extra += ("sklearn", "scipy")
+    return PRELOAD + extra
+
+
+def forecast(prepared: Prepared, cache: Cache) -> list[Forecast]:
+    """Return what each unit would do, from the cache and from earlier runs' times."""
+    keys = Keys(prepared)
+    found = []
+    for unit in prepared.plan.units:
+        kind, reason = prepared.obstacle(unit)
+        seconds = cache.seconds(keys.history(unit))
+        if kind:
+            found.append(Forecast(unit=unit, action=kind, reason=reason))
+        elif unit.kind != "comparison" and cache.get("outcomes", keys.unit(unit)) is not None:
+            found.append(Forecast(unit=unit, action="cached", seconds=0.0))
+        else:
+            found.append(Forecast(unit=unit, action="run", seconds=seconds))
+    return found
+
+
+def run_plan(
+    plan: Plan,
+    *,
+    folder: Path,
+    cache: Cache | None,
+    observer: Observer | None = None,
+    only: frozenset[str] = frozenset(),
+) -> Ran:
+    """Run every unit of a plan.
+
+    Parameters
+    ----------
+    folder : Path
+        An empty working folder; results lie there until they are in the cache.
+    cache : Cache or None
+        Where finished outcomes are kept and looked for; None for nowhere.
+    only : frozenset of str
+        Names of the entries to run; all when empty.
+    """
+    watcher = observer or Quiet()
+    started = datetime.now(UTC)
+    _notify(plan, watcher, "audit_started", spec=plan.spec)
+    interrupted = False
+    with open_workshop(plan) as workshop:
+        watcher.stage("loading data and models")
+        # an interrupt here leaves nothing to report, and ends the command
+        prepared = prepare(plan, workshop, folder, _tell_to(watcher))
+        for problem in prepared.problems:
+            watcher.warn(problem)
+        runner = _Runner(prepared, workshop, folder, cache, watcher, only)
+        try:
+            watcher.stage("measuring")
+            runner.run()
+        except KeyboardInterrupt:
+            interrupted = True
+            workshop.cancel_all()
+            runner.abandon("the audit was interrupted before it finished")
+    run = assemble(prepared, runner, started, interrupted, cache)
+    _notify(plan, watcher, "audit_finished", run=run)
+    return Ran(run=run, input_problems=tuple(prepared.problems), interrupted=interrupted)
+
+
+def _notify(plan: Plan, watcher: Observer, hook: str, **arguments: Any) -> None:
+    """Call a notification hook; one that raises is reported and nothing else."""
+    for implementation in getattr(plan.registry.hook, hook).get_hookimpls():
+        wanted = {k: v for k, v in arguments.items() if k in implementation.argnames}
+        try:
+            implementation.function(*(wanted[name] for name in implementation.argnames))
+        except Exception as error:  # a notification must not lose an audit
+            watcher.warn(f"plugin {implementation.plugin_name}: {hook} raised "
+                         f"{type(error).__name__}: {error}")  # fmt: skip
+
+
+def _tell_to(watcher: Observer) -> Callable[[Report], None]:
+    def listen(report: Report) -> None:
+        if isinstance(report, Progress):
+            watcher.progress(report.key, report.done, report.total, report.what)
+
+    return listen
+
+
+class Keys:
+    """Cache keys: everything that decides an outcome, and nothing else."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self._prepared = prepared
+        plan = prepared.plan
+        wrappers = sorted(
+            (record.distribution, record.version, _distribution(record.distribution, record.module))
+            for record in plan.registry.wrapping
+        )
+        self._common = {
+            "threads": plan.spec.execution.threads,
+            "device": prepared.device,
+            "seed": plan.spec.audit.seed,
+            "schema": prepared.schema_json(),
+            "versions": versions(NUMERICAL),
+            "python": platform.python_version(),
+            "robreport": __version__,
+            "wrappers": wrappers,
+        }
+
+    def unit(self, unit: Unit, outcomes: tuple[str, ...] = ()) -> str:
+        """Return the key of a unit's outcome; a comparison's holds those it compares."""
+        prepared = self._prepared
+        registry = prepared.plan.registry
+        owner = registry.owner("metrics", unit.metric.id)
+        return digest(
+            {
+                **self._common,
+                "metric": unit.metric.id,
+                "params": unit.params.model_dump(mode="json"),
+                "threats": plain(unit.threats),
+                "code": _distribution(owner.distribution, owner.module),
+                "model": self._model(unit.model),
+                "splits": {role: prepared.splits[role].digest for role in unit.roles},
+                "outcomes": outcomes,
+            }
+        )
+
+    def artifact(self, unit: Unit) -> str:
+        """Return the key under which a unit's fitted artifacts are shared: model, data, seed."""
+        roles = {r: self._prepared.splits[r].digest for r in unit.roles}
+        return digest({**self._common, "model": self._model(unit.model), "splits": roles})
+
+    def history(self, unit: Unit) -> str:
+        """Return the key under which the time that a unit took is remembered."""
+        return digest(
+            {
+                "metric": unit.metric.id,
+                "params": unit.params.model_dump(mode="json"),
+                "threats": plain(unit.threats),
+                "model": self._model(unit.model),
+                "sizes": {role: self._prepared.splits[role].n for role in unit.roles},
+            }
+        )
+
+    def _model(self, name: str | None) -> Any:
+        if name is None:
+            return None
+        plan = self._prepared.plan
+        planned = next(model for model in plan.models if model.name == name)
+        owner = plan.registry.owner("model_loaders", planned.entry.loader)
+        entry = model_entry(planned)
+        facts = self._prepared.models[name]
+        return {
+            "digest": facts.digest,
+            "facts": dict(facts.facts),
+            "loader": _distribution(owner.distribution, owner.module),
+            **{key: entry[key] for key in ("loader", "options", "trusted")},
+        }
+
+
+@functools.cache
+def _distribution(name: str, module: str) -> str:
+    """Return a digest of a plugin's code: its distribution's files and its module's package."""
+    found = []
+    for word in (name, module):
+        # a distribution without a list of its files, or a module made at run time
+        with contextlib.suppress(LookupError):
+            found.append(distribution_digest(word))
+    return digest([name, module, found])
+
+
+class _Runner:
+    """Schedules the units of a prepared plan and collects their outcomes."""
+
+    def __init__(
+        self, prepared: Prepared, workshop: Workshop, folder: Path, cache: Cache | None,
+        watcher: Observer, only: frozenset[str],
+    ) -> None:
+        self.prepared = prepared
+        self.plan = prepared.plan
+        self.workshop = workshop
+        self.folder = folder
+        self.cache = cache
+        self.watcher = watcher
+        self.only = only
+        self.keys = Keys(prepared)
+        self.outcomes: dict[str, Outcome] = {}
+        self.marks: dict[str, str] = {}
+        self.folders: dict[str, Path] = {}
+        self.waiting: list[Unit] = []
+        self.running: dict[str, Unit] = {}
+        self.sizes = {role: facts.n for role, facts in prepared.splits.items()}
+
+    def run(self) -> None:
+        for unit in self.plan.units:
+            if self.only and unit.entry.name not in self.only:
+                self.settle(unit, Skipped(about=self.about(unit), reason="left out by --only"))
+                continue
+            kind, reason = self.prepared.obstacle(unit)
+            if kind == "input":
+                self.settle(unit, Failed(about=self.about(unit), error=reason, kind="input"))
+            elif kind == "skip":
+                self.settle(unit, Skipped(about=self.about(unit), reason=reason))
+            else:
+                self.waiting.append(unit)
+        self.start_ready()
+        while self.running or self.waiting:
+            report = self.workshop.next_report(0.5)
+            if report is None:
+                continue
+            if isinstance(report, Progress):
+                self.watcher.progress(report.key, report.done, report.total, report.what)
+                continue
+            self.take(report)
+            self.start_ready()
+
+    def start_ready(self) -> None:
+        """Start every waiting unit whose inputs are there, from the cache where it is known."""
+        settled = True
+        while settled:
+            settled = False
+            for unit in list(self.waiting):
+                if unit.kind == "comparison" and self.inputs_pending(unit):
+                    continue
+                self.waiting.remove(unit)
+                if not self.from_cache(unit):
+                    self.start(unit)
+                else:
+                    settled = True
+
+    def inputs_pending(self, unit: Unit) -> bool:
+        consumed = {other.key for other in self.consumed(unit)}
+        return any(key not in self.outcomes for key in consumed)
+
+    def consumed(self, unit: Unit) -> Iterator[Unit]:
+        """Yield the units whose outcomes a comparison reads."""
+        wanted = getattr(unit.metric, "consumes", frozenset())
+        models = unit.entry.models
+        for other in self.plan.units:
+            if other.kind != "comparison" and other.metric.id in wanted and (
+                models is None or other.model is None or other.model in models
+            ):  # fmt: skip
+                yield other
+
+    def about(self, unit: Unit) -> Any:
+        return unit.subject(self.sizes)
+
+    def key(self, unit: Unit) -> str:
+        marks = tuple(self.marks[other.key] for other in self.consumed(unit)) \
+            if unit.kind == "comparison" else ()
+        return self.keys.unit(unit, marks)
+
+    def from_cache(self, unit: Unit) -> bool:
+        if self.cache is None:
+            return False
+        key = self.key(unit)
+        entry = self.cache.get("outcomes", key)
+        if entry is None:
+            return False
+        try:
+            result = load_result(entry)
+        except (RobreportError, OSError) as error:
+            self.watcher.warn(f"a cached outcome of {unit.key} was damaged and is left: {error}")
+            return False
+        seconds = self.cache.seconds(self.keys.history(unit)) or 0.0
+        self.folders[unit.key] = entry
+        self.settle(
+            unit, Computed(about=self.about(unit), result=result, seconds=seconds, cached=True), key
+        )
+        return True
+
+    def start(self, unit: Unit) -> None:
+        out = self.folder / "out" / hashlib.sha256(unit.key.encode()).hexdigest()[:16]
+        out.mkdir(parents=True)
+        execution = self.plan.spec.execution
+        payload = {
+            **common_payload(self.prepared),
+            "metric": unit.metric.id,
+            "params": unit.params.model_dump(mode="json"),
+            "threats": plain(unit.threats),
+            "seed": metric_seed(self.plan.spec.audit.seed, unit.metric.id),
+            "out": str(out),
+            "cache": str(self.cache.root) if self.cache is not None else None,
+            "artifact_key": self.keys.artifact(unit),
+        }
+        target = "run_metric"
+        if unit.kind == "comparison":
+            target = "run_comparison"
+            payload["outcomes"] = [self.outcome_row(other.key) for other in self.consumed(unit)]
+        else:
+            payload["splits"] = [self.prepared.split_row(role) for role in unit.roles]
+            payload["data_offers"] = self.prepared.offers.words
+            payload["model"] = None
+            if unit.model is not None:
+                planned = next(m for m in self.plan.models if m.name == unit.model)
+                payload["model"] = model_entry(planned)
+        self.folders[unit.key] = out
+        self.running[unit.key] = unit
+        self.workshop.submit(
+            Job(
+                key=unit.key,
+                target=f"robreport.worker:{target}",
+                payload=payload,
+                timeout=execution.timeout,
+                memory=execution.memory,
+                mapped=self.mapped(unit),
+                log=out.with_suffix(".log"),
+            )
+        )
+
+    def mapped(self, unit: Unit) -> int:
+        """Bytes of the arrays that the unit maps."""
+        folders = (self.prepared.folder / "data" / role for role in unit.roles)
+        return sum(path.stat().st_size for folder in folders for path in folder.glob("*.npy"))
+
+    def outcome_row(self, key: str) -> dict[str, Any]:
+        outcome = self.outcomes[key]
+        row: dict[str, Any] = {"about": plain(outcome.about)}
+        if isinstance(outcome, Computed):
+            return {**row, "kind": "computed", "folder": str(self.folders[key])}
+        if isinstance(outcome, Skipped):
+            return {**row, "kind": "skipped", "reason": outcome.reason}
+        return {**row, "kind": "failed", "reason": outcome.error}
+
+    def take(self, report: Finished | Crashed) -> None:
+        unit = self.running.pop(report.key)
+        out = self.folders[unit.key]
+        log = out.with_suffix(".log")
+        words = tail(log) if log.exists() else ""
+        if isinstance(report, Crashed):
+            self.settle(
+                unit,
+                Failed(about=self.about(unit), error=report.error, kind=report.kind,
+                       trace=report.trace, log=words, seconds=report.seconds),
+            )  # fmt: skip
+            return
+        if "skipped" in report.value:
+            self.settle(unit, Skipped(about=self.about(unit), reason=report.value["skipped"]))
+            return
+        try:
+            result = load_result(out)
+        except (RobreportError, OSError) as error:
+            self.settle(
+                unit,
+                Failed(about=self.about(unit), error=f"left no usable result: {error}",
+                       kind="exception", log=words, seconds=report.seconds),
+            )  # fmt: skip
+            return
+        key = self.key(unit)
+        if self.cache is not None:
+            # artifacts move with the folder, so the result is read again from where they are
+            kept = self.cache.keep("outcomes", key, out)
+            if kept is not None:
+                self.folders[unit.key] = kept
+                result = load_result(kept)
+            self.cache.remember_seconds(self.keys.history(unit), report.seconds)
+        self.settle(
+            unit,
+            Computed(about=self.about(unit), result=result, seconds=report.seconds,
+                     peak_memory=report.peak_memory),
+            key,
+        )  # fmt: skip
+
+    def settle(self, unit: Unit, outcome: Outcome, mark: str = "") -> None:
+        reason = "" if isinstance(outcome, Computed) else (
+            outcome.reason if isinstance(outcome, Skipped) else outcome.error
+        )  # fmt: skip
+        self.outcomes[unit.key] = outcome
+        self.marks[unit.key] = mark or reason
+        self.watcher.finished(outcome)
+
+    def abandon(self, reason: str) -> None:
+        """Mark every unit without an outcome as skipped."""
+        for unit in self.plan.units:
+            if unit.key not in self.outcomes:
+                self.settle(unit, Skipped(about=self.about(unit), reason=reason))
+
+
+def metric_seed(seed: int, metric: str) -> int:
+    """Return a metric's own seed, the same for every model: 32 bits of a hash."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{metric}".encode()).digest()[:4], "big")
+
+
+def assemble(
+    prepared: Prepared, runner: _Runner, started: datetime, interrupted: bool, cache: Cache | None
+) -> AuditRun:
+    """Judge the outcomes and return the whole run."""
+    plan = prepared.plan
+    spec = plan.spec
+    outcomes = tuple(runner.outcomes[unit.key] for unit in plan.units)
+    requirements = judge_all(outcomes, plan.requirements)
+    verdict: Verdict = decide_verdict(
+        requirements, outcomes, allow_missing=plan.allow_missing, interrupted=interrupted
+    )
+    models = tuple(prepared.models.values())
+    splits = tuple(prepared.splits.values())
+    normalised = spec.normalised()
+    identity = digest([normalised, [m.digest for m in models], [s.digest for s in splits]])
+    audit = {
+        "title": spec.audit.title,
+        "subtitle": spec.audit.subtitle,
+        "id": audit_id(identity),
+        "seed": spec.audit.seed,
+        "prepared_by": spec.audit.prepared_by,
+        "distribution": spec.audit.distribution,
+        "status": spec.audit.status,
+        "purpose": spec.audit.purpose,
+        "out_of_scope": spec.audit.out_of_scope,
+        "theme": spec.report.theme,
+        "formats": spec.report.formats,
+        "tool": f"robreport {__version__}",
+    }
+    finished = datetime.now(UTC)
+    return AuditRun(
+        audit=plain(audit),
+        spec=normalised,
+        spec_text=spec.text,
+        models=models,
+        data=splits,
+        schema=prepared.schema_json() or {},
+        plugins=tuple(
+            {key: plain(getattr(record, key)) for key in
+             ("name", "distribution", "version", "error", "hooks", "wrappers")}
+            for record in plan.registry.records
+        ),
+        environment=environment(prepared),
+        outcomes=outcomes,
+        requirements=requirements,
+        verdict=verdict,
+        execution={
+            "started": _stamp(started),
+            "finished": _stamp(finished),
+            "seconds": round((finished - started).total_seconds(), 3),
+            "host": socket.gethostname(),
+            "workers": spec.execution.workers,
+            "timeout": spec.execution.timeout,
+            "memory": spec.execution.memory,
+            "cache": cache is not None,
+            "interrupted": interrupted,
+            "overrides": plain(spec.overrides),
+        },
+    )  # fmt: skip
+
+
+def audit_id(identity: str) -> str:
+    """Return a short readable id of a digest: eight letters and digits without look-alikes."""
+    alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+    number = int(identity[:16], 16)
+    letters = "".join(alphabet[(number >> (5 * i)) & 31] for i in range(8))
+    return f"{letters[:4]}-{letters[4:]}"
+
+
+def environment(prepared: Prepared) -> dict[str, Any]:
+    """Return what a result may depend on beside the spec: versions, threads, device, machine."""
+    return {
+        "robreport": __version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "versions": versions(NUMERICAL + DOCUMENT),
+        "threads": prepared.plan.spec.execution.threads,
+        "device": prepared.device,
+    }
+
+
+def versions(names: tuple[str, ...]) -> dict[str, str]:
+    """Return the installed versions of those distributions that are installed."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds")
+

@@ -1,0 +1,323 @@
+"""Check loaded splits, make one schema of them, and keep them as memory-mapped arrays."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from robreport.bundle import DataSchema, Needs, Split
+from robreport.errors import DataError
+from robreport.loading import LoadedData
+from robreport.outcome import ModelFacts, SplitFacts
+
+Array = npt.NDArray[Any]
+Bounds = tuple[float | tuple[float, ...], float | tuple[float, ...]]
+
+
+def check_structure(data: LoadedData, role: str, task: str) -> LoadedData:
+    """Return the split with plain dtypes: x float32 (images) or float64 (tables), y int64 or
+    float64, an index.
+
+    Raises
+    ------
+    DataError
+        It is empty, not numeric, not finite, or labels do not fit the task or the inputs.
+    """
+    x = np.asarray(data.x)
+    if x.ndim < 2 or x.shape[0] == 0 or 0 in x.shape:
+        raise DataError(f"data.{role}: it is empty or no batch of examples (shape {x.shape}).")
+    if x.dtype.kind not in "fiub":
+        raise DataError(f"data.{role}: inputs must be numbers, found dtype {x.dtype}.")
+    x = np.ascontiguousarray(x, dtype=np.float64 if data.layout == "table" else np.float32)
+    _finite(x, f"data.{role}: inputs")
+    y = None if data.y is None else _labels(np.asarray(data.y), role, task, x.shape[0])
+    index = np.arange(x.shape[0]) if data.index is None else np.asarray(data.index, dtype=np.int64)
+    if index.shape != (x.shape[0],):
+        raise DataError(f"data.{role}: the loader gave {index.size} row numbers for {len(x)} rows.")
+    return replace(data, x=x, y=y, index=index)
+
+
+def _finite(values: Array, what: str) -> None:
+    finite = np.isfinite(values)
+    if finite.all():
+        return
+    row = int(np.argwhere(~finite)[0][0])
+    count = int(values.size - np.count_nonzero(finite))
+    raise DataError(
+        f"{what} hold {count:,} missing or infinite values, the first in row {row}; "
+        "impute or drop them before the audit."
+    )
+
+
+def _labels(y: Array, role: str, task: str, n: int) -> Array:
+    if y.shape != (n,):
+        raise DataError(f"data.{role}: {n:,} inputs but labels of shape {y.shape}.")
+    if y.dtype.kind not in "fiub":
+        raise DataError(f"data.{role}: labels must be numbers, found dtype {y.dtype}.")
+    _finite(y, f"data.{role}: labels")
+    if task == "regression":
+        return y.astype(np.float64)
+    codes = y.astype(np.int64)
+    if not np.array_equal(codes, y):
+        raise DataError(
+            f'data.{role}: class labels must be whole numbers; declare task = "regression" for '
+            "continuous targets."
+        )
+    if codes.min() < 0:
+        raise DataError(
+            f"data.{role}: labels out of range: found {int(codes.min())}; classes count from 0."
+        )
+    return codes
+
+
+def take(data: LoadedData, limit: int | None, shuffle: bool, seed: int, role: str) -> LoadedData:
+    """Return the first `limit` examples after a shuffle seeded by the audit and the role."""
+    n = data.x.shape[0]
+    if limit is None or limit >= n:
+        return data
+    order = _generator(seed, role).permutation(n)[:limit] if shuffle else np.arange(limit)
+    return select(data, order)
+
+
+def select(data: LoadedData, order: Array) -> LoadedData:
+    """Return the examples of `order`."""
+    index = data.index if data.index is not None else np.arange(data.x.shape[0])
+    return replace(
+        data, x=data.x[order], y=None if data.y is None else data.y[order], index=index[order]
+    )
+
+
+def carve(data: LoadedData, share: float, seed: int) -> tuple[LoadedData, LoadedData]:
+    """Split off a seeded part: (the part, the rest), both in the order of the source."""
+    n = data.x.shape[0]
+    if n < 2:
+        raise DataError("data.test: one example cannot be split into calibration and test.")
+    size = min(n - 1, max(1, round(n * share)))
+    order = _generator(seed, "calibration").permutation(n)
+    return select(data, np.sort(order[:size])), select(data, np.sort(order[size:]))
+
+
+def _generator(seed: int, role: str) -> np.random.Generator:
+    entropy = int.from_bytes(hashlib.sha256(f"{seed}:{role}".encode()).digest()[:8], "big")
+    return np.random.default_rng(entropy)
+
+
+def unify_classes(loaded: dict[str, LoadedData]) -> tuple[str, ...]:
+    """Give all labelled splits the codes of one list of classes (changed in place).
+
+    Loaders that name their classes may have seen only some of them; names are matched.
+    """
+    named = {role: d.classes for role, d in loaded.items() if d.classes and d.y is not None}
+    if not named or len(set(named.values())) == 1:
+        return next(iter(named.values()), ())
+    every = sorted({name for names in named.values() for name in names})
+    for role, names in named.items():
+        data = loaded[role]
+        codes = np.array([every.index(name) for name in names], dtype=np.int64)
+        loaded[role] = replace(data, y=codes[np.asarray(data.y)], classes=tuple(every))
+    return tuple(every)
+
+
+def make_schema(
+    loaded: Mapping[str, LoadedData],
+    *,
+    task: str,
+    bounds: Bounds | None,
+    classes: Sequence[str] | None,
+    found_classes: Sequence[str],
+    features: Sequence[str] | None,
+    target: str,
+) -> DataSchema:
+    """Return what is known of the data whatever the split; the test split leads.
+
+    Raises
+    ------
+    DataError
+        More labels than declared classes, or bounds that do not fit the inputs.
+    """
+    lead = loaded.get("test") or next(iter(loaded.values()))
+    shape = tuple(int(size) for size in lead.x.shape[1:])
+    names: tuple[str, ...] = ()
+    if task == "classification":
+        highest = max((int(d.y.max()) for d in loaded.values() if d.y is not None), default=-1)
+        names = tuple(classes or found_classes) or tuple(str(i) for i in range(highest + 1))
+    columns = tuple(features or lead.features)
+    if columns and len(columns) != int(np.prod(shape)):
+        raise DataError(
+            f"data.schema.features names {len(columns)} columns; the inputs have "
+            f"{int(np.prod(shape))}."
+        )
+    if bounds is not None:
+        _check_bounds(bounds, shape)
+    return DataSchema(
+        task=task, input_shape=shape, layout=lead.layout, classes=names, features=columns,
+        bounds=bounds, target=target,
+    )  # fmt: skip
+
+
+def _check_bounds(bounds: Bounds, shape: tuple[int, ...]) -> None:
+    for side in bounds:
+        if isinstance(side, tuple) and len(side) != int(np.prod(shape)):
+            raise DataError(
+                f"data.bounds gives {len(side)} values per side; the inputs have "
+                f"{int(np.prod(shape))} features."
+            )
+    low, high = np.asarray(bounds[0], dtype=float), np.asarray(bounds[1], dtype=float)
+    if not (np.isfinite(low).all() and np.isfinite(high).all() and (low < high).all()):
+        raise DataError("data.bounds must be finite, with the lower side below the upper.")
+
+
+def check_against(data: LoadedData, role: str, schema: DataSchema) -> None:
+    """Check one split against the schema.
+
+    Raises
+    ------
+    DataError
+        Another input shape, a label without a class, or values outside the declared bounds.
+    """
+    shape = tuple(int(size) for size in data.x.shape[1:])
+    if shape != schema.input_shape:
+        raise DataError(
+            f"data.{role}: inputs have the shape {shape}; those of the other splits "
+            f"{schema.input_shape}."
+        )
+    # the labels of foreign sets mean something else
+    if data.y is not None and schema.task == "classification" and not role.startswith("ood."):
+        highest = int(data.y.max())
+        if highest >= schema.n_classes:
+            raise DataError(
+                f"data.{role}: labels out of range: found {highest}, but there are "
+                f"{schema.n_classes} classes (0 to {schema.n_classes - 1})."
+            )
+    if schema.bounds is not None:
+        low, high = (
+            np.asarray(side, dtype=data.x.dtype).reshape(
+                schema.input_shape if isinstance(side, tuple) else ()
+            )
+            for side in schema.bounds
+        )
+        outside = (data.x < low) | (data.x > high)
+        if outside.any():
+            row = int(np.argwhere(outside)[0][0])
+            raise DataError(
+                f"data.{role}: {int(outside.sum()):,} values lie outside the declared bounds, the "
+                f"first in row {row}; the inputs range from {data.x.min():.6g} to "
+                f"{data.x.max():.6g}."
+            )
+
+
+def keep(data: LoadedData, role: str, loader: str, schema: DataSchema, folder: Path) -> SplitFacts:
+    """Write a split's arrays into `folder` and return what the record says of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / "x.npy", data.x, allow_pickle=False)
+    np.save(folder / "index.npy", data.index, allow_pickle=False)
+    if data.y is not None:
+        np.save(folder / "y.npy", data.y, allow_pickle=False)
+    counts: dict[str, int] = {}
+    if data.y is not None and schema.task == "classification" and not role.startswith("ood."):
+        found = np.bincount(data.y, minlength=schema.n_classes)
+        counts = {name: int(c) for name, c in zip(schema.classes, found, strict=True)}
+    return SplitFacts(
+        role=role, loader=loader, n=len(data.x), shape=schema.input_shape,
+        dtype=str(data.x.dtype), digest=arrays_digest(data.x, data.y, data.index), source=data.source,
+        low=float(data.x.min()), high=float(data.x.max()), class_counts=counts,
+    )  # fmt: skip
+
+
+def open_split(facts: SplitFacts, folder: Path) -> Split:
+    """Open a kept split, memory-mapped copy-on-write: nothing written to it reaches the file."""
+    labelled = (folder / "y.npy").exists()
+    return Split(
+        role=facts.role,
+        x=np.load(folder / "x.npy", mmap_mode="c", allow_pickle=False),
+        y=np.load(folder / "y.npy", mmap_mode="c", allow_pickle=False) if labelled else None,
+        index=np.load(folder / "index.npy", mmap_mode="c", allow_pickle=False),
+        digest=facts.digest,
+        source=facts.source,
+    )
+
+
+def arrays_digest(x: Array, y: Array | None, index: Array | None) -> str:
+    """SHA-256 of dtype, shape and bytes of inputs, labels and row numbers."""
+    digest = hashlib.sha256()
+    for array in (x, y, index):
+        if array is None:
+            digest.update(b"none")
+            continue
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def data_offers(splits: Mapping[str, SplitFacts], labelled: frozenset[str], task: str) -> Needs:
+    """Return what the splits offer: labels, members, foreign and shifted sets, the task."""
+    offers = Needs.REGRESSION if task == "regression" else Needs.CLASSIFICATION
+    if "test" in labelled:
+        offers |= Needs.LABELS
+    if "train" in splits and "test" in splits:
+        offers |= Needs.MEMBERS
+    if any(role.startswith("ood.") for role in splits):
+        offers |= Needs.OOD
+    if any(role.startswith("shift.") for role in splits):
+        offers |= Needs.SHIFT
+    return offers
+
+
+def missing_needs(
+    needs: Needs, model: ModelFacts | None, offered: Needs, missing_roles: Sequence[str]
+) -> str:
+    """Return why a metric cannot run here, or an empty string.
+
+    `offered` is what the data offers; the model's part is read from its facts.
+    """
+    if missing_roles:
+        names = ", ".join(f"[data.{role}]" for role in missing_roles)
+        return f"needs {names}, which the audit does not declare"
+    if model is not None:
+        for word in model.offers:
+            offered |= Needs[word.upper()]
+    absent = needs & ~offered
+    if not absent:
+        return ""
+    from_data = (
+        Needs.LABELS | Needs.MEMBERS | Needs.OOD | Needs.SHIFT
+        | Needs.REGRESSION | Needs.CLASSIFICATION
+    )  # fmt: skip
+    by_model, by_data = absent & ~from_data, absent & from_data
+    parts = []
+    if by_model and model is not None:
+        parts.append(f"needs {_and(by_model.words)}, which {model.name} ({model.kind}) does not offer")
+    if by_data:
+        parts.append(f"needs {_and(by_data.words)}, which the data does not offer")
+    return "; ".join(parts) or f"needs {_and(absent.words)}"
+
+
+def _and(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def schema_to_json(schema: DataSchema) -> dict[str, Any]:
+    """Return the schema as plain JSON."""
+    return asdict(schema)
+
+
+def schema_from_json(tree: Mapping[str, Any]) -> DataSchema:
+    """Return the schema of its plain JSON."""
+    bounds = tree.get("bounds")
+    return DataSchema(
+        task=tree["task"],
+        input_shape=tuple(tree["input_shape"]),
+        layout=tree["layout"],
+        classes=tuple(tree["classes"]),
+        features=tuple(tree["features"]),
+        bounds=None
+        if bounds is None
+        else tuple(tuple(b) if isinstance(b, list | tuple) else b for b in bounds),  # type: ignore[arg-type]
+        target=tree["target"],
+    )

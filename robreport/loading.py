@@ -1,0 +1,111 @@
+"""What a loader is given and what it returns: the contract of the loader hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from robreport.bundle import DataSchema, ModelHandle
+    from robreport.metric import Params
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSource:
+    """One ``[[models]]`` entry, resolved.
+
+    Attributes
+    ----------
+    name : str
+    path : Path or None
+        The model's file, resolved and present; None when the entry has none.
+    base : Path
+        The folder of the spec, where ``module:callable`` is looked up.
+    options : Params
+        The loader's own `Options`, validated.
+    trusted : bool
+        Whether the entry says ``trusted = true``.
+    device : str
+    schema : DataSchema or None
+        What is known of the data; None when a model is loaded without an audit.
+    """
+
+    name: str
+    path: Path | None
+    base: Path
+    options: Any
+    trusted: bool = False
+    device: str = "cpu"
+    schema: DataSchema | None = None
+
+
+class ModelLoader(Protocol):
+    """Loads one kind of model file. `Options` are the entry's keys beside the common ones."""
+
+    Options: ClassVar[type[Params]]
+    summary: ClassVar[str]
+
+    def load(self, source: ModelSource) -> ModelHandle:
+        """Return the model; raise `ModelError` with one clear sentence when it cannot be used."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitSource:
+    """One split of ``[data]``, resolved: the keys of ``[data]`` with those of the split on top."""
+
+    role: str
+    base: Path
+    root: Path
+    options: Any
+    seed: int
+    task: str
+    declared_schema: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedData:
+    """What a data loader returns.
+
+    Attributes
+    ----------
+    x : array (n, *shape)
+        Inputs in data space. uint8 images are scaled to [0, 1] by the loader.
+    y : array (n,) or None
+        Integer class codes into `classes`, or values for regression.
+    classes : tuple of str
+        Names of the classes that the codes stand for; empty when the loader knows no names
+        (then they are 0 … k−1).
+    features : tuple of str
+        Names of the columns of a table; empty otherwise.
+    layout : "image", "table" or "array"
+    source : str
+        Where it came from, in words, without the machine's paths.
+    index : array (n,) or None
+        Row numbers in the source; None for 0 … n−1.
+    """
+
+    x: Array
+    y: Array | None
+    layout: str
+    source: str
+    classes: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    index: Array | None = None
+
+
+class DataLoader(Protocol):
+    """Loads one kind of data. `Options` are the keys that ``[data]`` and its splits may have."""
+
+    Options: ClassVar[type[Params]]
+    summary: ClassVar[str]
+
+    def load(self, source: SplitSource) -> LoadedData:
+        """Return the split; raise `DataError` with one clear sentence when it cannot be used."""
+        ...

@@ -1,0 +1,216 @@
+"""Requirements to statuses and the verdict, with the words for them."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal
+
+from robreport.errors import unknown_word
+from robreport.outcome import Computed, Failed, Outcome, Requirement, Skipped, Status, Verdict
+from robreport.requirement import Expression, same_name
+from robreport.result import Result, Scalar
+
+_COMPARE: Mapping[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt,
+}  # fmt: skip
+_WORST_FIRST = (
+    Status.FAIL, Status.ERROR, Status.NOT_RUN, Status.INCONCLUSIVE, Status.WARN, Status.PASS,
+    Status.INFO,
+)  # fmt: skip
+
+
+def judge(
+    expression: Expression, outcome: Outcome, level: Literal["require", "warn"] = "require"
+) -> Requirement:
+    """Return how one requirement stands on one outcome."""
+    scalar: Scalar | None = None
+    if isinstance(outcome, Skipped):
+        status, words = Status.NOT_RUN, f"not run: {outcome.reason}"
+    elif isinstance(outcome, Failed):
+        status, words = Status.ERROR, f"the metric failed: {outcome.error}"
+    else:
+        scalar = find_scalar(outcome.result, expression.scalar)
+        if scalar is None:
+            message, hint = unknown_word("scalar", expression.scalar, outcome.result.scalars)
+            status, words = Status.ERROR, f"{message} {hint}".strip()
+        else:
+            status, words = _decide(expression, scalar)
+            broken = [check.name for check in outcome.result.checks if not check.passed]
+            if status is Status.PASS and broken:
+                status = Status.INCONCLUSIVE
+                words = f"the measurement failed its own check: {', '.join(broken)}"
+    if level == "warn" and status in (Status.FAIL, Status.INCONCLUSIVE):
+        status, words = Status.WARN, words
+    return Requirement(
+        expression=expression.text,
+        name=outcome.about.name,
+        model=outcome.about.model,
+        level=level,
+        scalar=expression.scalar,
+        operator=expression.operator,
+        threshold=expression.threshold,
+        threshold_text=expression.shown,
+        status=status,
+        words=words,
+        observed=scalar.value if scalar else None,
+        low=scalar.low if scalar else None,
+        high=scalar.high if scalar else None,
+        n=int(scalar.n) if scalar else None,
+        unit=scalar.unit if scalar else "",
+    )
+
+
+def find_scalar(result: Result, name: str) -> Scalar | None:
+    """Return the scalar of that name, facets compared as numbers where they are numbers."""
+    for known, scalar in result.scalars.items():
+        if same_name(known, name):
+            return scalar
+    return None
+
+
+def _decide(expression: Expression, scalar: Scalar) -> tuple[Status, str]:
+    if scalar.value is None:
+        return Status.INCONCLUSIVE, f"refused: {scalar.reason}"
+    low = scalar.value if scalar.low is None else scalar.low
+    high = scalar.value if scalar.high is None else scalar.high
+    # beyond a censored value lies the truth, however far
+    if scalar.censored == ">":
+        high = math.inf
+    elif scalar.censored == "<":
+        low = -math.inf
+    meets = _COMPARE[expression.operator]
+    worst, best = (low, high) if expression.wants_more else (high, low)
+    met, refuted = meets(worst, expression.threshold), not meets(best, expression.threshold)
+    # an upper bound can refute "at least" and prove "at most"; a lower bound the reverse
+    proves = scalar.bound in ("exact", "estimate") or (
+        (scalar.bound == "lower") == expression.wants_more
+    )
+    refutes = scalar.bound in ("exact", "estimate") or not proves
+    if met:
+        if proves:
+            return Status.PASS, "met by the whole interval"
+        if scalar.bound == "upper":
+            return Status.PASS, "not refuted by the attacks run"
+        return Status.PASS, "not refuted by the bound computed"
+    if refuted and refutes:
+        return Status.FAIL, "missed by the whole interval"
+    if refuted:
+        return Status.INCONCLUSIVE, f"the {scalar.bound} bound does not decide it"
+    return Status.INCONCLUSIVE, "the interval holds the threshold"
+
+
+def judge_all(
+    outcomes: Iterable[Outcome],
+    declared: Mapping[str, tuple[Sequence[Expression], Sequence[Expression]]],
+) -> tuple[Requirement, ...]:
+    """Judge every outcome against its entry's (require, warn) expressions, in order."""
+    found: list[Requirement] = []
+    for outcome in outcomes:
+        require, warn = declared.get(outcome.about.name, ((), ()))
+        found += [judge(expression, outcome, "require") for expression in require]
+        found += [judge(expression, outcome, "warn") for expression in warn]
+    return tuple(found)
+
+
+def decide_verdict(
+    requirements: Sequence[Requirement],
+    outcomes: Sequence[Outcome],
+    *,
+    allow_missing: frozenset[str] = frozenset(),
+    interrupted: bool = False,
+) -> Verdict:
+    """Return the verdict and the sentence that states why.
+
+    A metric with a requirement that failed or did not run fails the audit, unless its entry is
+    in `allow_missing`.
+    """
+    binding = [r for r in requirements if r.level == "require"]
+    counts = {
+        status: sum(
+            r.status is status
+            for r in binding
+            if not (status in (Status.ERROR, Status.NOT_RUN) and r.name in allow_missing)
+        )
+        for status in Status
+    }
+    bad = {s: counts[s] for s in (Status.FAIL, Status.ERROR, Status.NOT_RUN) if counts[s]}
+    inconclusive = counts[Status.INCONCLUSIVE]
+    warned = sum(r.status is Status.WARN for r in requirements)
+    failed = sum(isinstance(o, Failed) for o in outcomes)
+    tail = _tail(warned, failed, interrupted)
+    if not binding:
+        ran = sum(isinstance(o, Computed) for o in outcomes)
+        status = Status.ERROR if failed else Status.WARN if warned else Status.INFO
+        sentence = (
+            f"{ran} of {_count(len(outcomes), 'measurement')} ran; no requirement was declared, so "
+            f"nothing was decided.{tail}"
+        )
+        return Verdict(status=status, headline="No requirement declared", sentence=sentence)
+    total = _count(len(binding), "requirement")
+    if bad:
+        sentence = f"{_listed(bad, inconclusive)} of {total}.{tail}"
+        return Verdict(status=Status.FAIL, headline="Requirements not met", sentence=sentence)
+    if inconclusive:
+        verb = "is" if inconclusive == 1 else "are"
+        sentence = (
+            f"{inconclusive} of {total} {verb} inconclusive: the evidence does not decide "
+            f"{'it' if inconclusive == 1 else 'them'}.{tail}"
+        )
+        return Verdict(
+            status=Status.INCONCLUSIVE, headline="Requirements not decided", sentence=sentence
+        )
+    passed = counts[Status.PASS]
+    missing = len(binding) - passed
+    if passed == 0:
+        return Verdict(
+            status=Status.NOT_RUN,
+            headline="Nothing decided",
+            sentence=f"None of {total} could be judged; each was allowed to be missing.{tail}",
+        )
+    absent = f"; {missing} could not be judged and may be missing" if missing else ""
+    unproven = sum(r.words.startswith("not refuted") for r in binding)
+    caution = (
+        f" {unproven} of them {'is' if unproven == 1 else 'are'} only not refuted: an attack "
+        "cannot prove robustness."
+        if unproven
+        else ""
+    )
+    return Verdict(
+        status=Status.WARN if warned else Status.PASS,
+        headline="Requirements met" if not warned else "Requirements met, with warnings",
+        sentence=f"{passed} of {total} {'is' if passed == 1 else 'are'} met{absent}.{caution}{tail}",
+    )
+
+
+def worst_first(requirements: Iterable[Requirement]) -> list[Requirement]:
+    """Return the requirements from the worst status to the best, else in order."""
+    return sorted(requirements, key=lambda r: _WORST_FIRST.index(r.status))
+
+
+def _listed(bad: Mapping[Status, int], inconclusive: int) -> str:
+    words = {
+        Status.FAIL: "failed",
+        Status.ERROR: "could not be measured",
+        Status.NOT_RUN: "did not run",
+    }
+    parts = [f"{count} {words[status]}" for status, count in bad.items()]
+    if inconclusive:
+        parts.append(f"{inconclusive} {'is' if inconclusive == 1 else 'are'} inconclusive")
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _tail(warned: int, failed: int, interrupted: bool) -> str:
+    text = ""
+    if warned:
+        text += f" {_count(warned, 'warning')} stand{'s' if warned == 1 else ''}."
+    if failed:
+        text += f" {_count(failed, 'measurement')} failed to run."
+    if interrupted:
+        text += " The audit was interrupted: what had not finished is missing."
+    return text
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,227 @@
+"""Load the data and probe the models, each in a process of its own, before anything is measured."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from robreport import inputs
+from robreport.bundle import DataSchema, Needs
+from robreport.codec import adapter, plain
+from robreport.isolation import Crashed, Finished, Job, Progress, Report, Workshop
+from robreport.outcome import ModelFacts, SplitFacts
+from robreport.plan import CALIBRATION_SHARE, Plan, PlannedModel, Unit
+
+Listener = Callable[[Report], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """The loaded inputs of an audit.
+
+    Attributes
+    ----------
+    folder : Path
+        Holds each split's arrays as ``data/ROLE/*.npy``.
+    models, splits : mapping of name or role to facts
+        Facts with a ``problem`` are of inputs that cannot be used.
+    """
+
+    plan: Plan
+    folder: Path
+    device: str
+    models: Mapping[str, ModelFacts]
+    splits: Mapping[str, SplitFacts]
+    schema: DataSchema | None
+    offers: Needs
+
+    @property
+    def problems(self) -> list[str]:
+        """Every problem of a model or split, in order."""
+        facts = (*self.splits.values(), *self.models.values())
+        return [fact.problem for fact in facts if fact.problem]
+
+    def obstacle(self, unit: Unit) -> tuple[str, str]:
+        """Return (kind, reason) of what keeps a unit from running: ``input`` when its model or
+        data cannot be used, ``skip`` when they do not offer what it needs, else two empty texts."""
+        if unit.kind == "comparison":
+            return "", ""
+        for role in unit.roles:
+            if self.splits[role].problem:
+                return "input", self.splits[role].problem
+        model = self.models[unit.model] if unit.model is not None else None
+        if model is not None and model.problem:
+            return "input", model.problem
+        if self.schema is None and unit.roles:
+            return "input", "the data could not be loaded"
+        needs = getattr(unit.metric, "needs", Needs.NONE)
+        reason = inputs.missing_needs(needs, model, self.offers, unit.missing)
+        return ("skip", reason) if reason else ("", "")
+
+    def split_row(self, role: str) -> dict[str, Any]:
+        """Return what a worker needs to open a split."""
+        return {"facts": plain(self.splits[role]), "folder": str(self.folder / "data" / role)}
+
+    def schema_json(self) -> Any:
+        return None if self.schema is None else plain(self.schema)
+
+
+def prepare(plan: Plan, workshop: Workshop, folder: Path, listen: Listener) -> Prepared:
+    """Load all splits in one process, then probe the models, several at a time."""
+    device = find_device(plan.spec.execution.device)
+    splits, labelled, schema = _data(plan, workshop, folder, listen)
+    offers = Needs.NONE
+    if plan.spec.data is not None:
+        usable = {role: facts for role, facts in splits.items() if not facts.problem}
+        offers = inputs.data_offers(usable, labelled, plan.spec.data.task)
+    prepared = Prepared(
+        plan=plan, folder=folder, device=device, models={}, splits=splits, schema=schema,
+        offers=offers,
+    )  # fmt: skip
+    jobs = {
+        f"model {model.name}": (
+            model,
+            _job(plan, f"model {model.name}", "probe_model", _model_payload(prepared, model), folder),
+        )
+        for model in plan.models
+    }
+    answers = gather(workshop, [job for _, job in jobs.values()], listen)
+    models = {}
+    for key, (model, _) in jobs.items():
+        answer = answers[key]
+        if isinstance(answer, Crashed):
+            models[model.name] = _unusable(model, answer.error)
+        else:
+            models[model.name] = adapter(ModelFacts).validate_python(answer.value["facts"])
+    return Prepared(
+        plan=plan, folder=folder, device=device, models=models, splits=splits, schema=schema,
+        offers=offers,
+    )  # fmt: skip
+
+
+def gather(
+    workshop: Workshop, jobs: list[Job], listen: Listener
+) -> dict[str, Finished | Crashed]:
+    """Run jobs to their end and return their answers by key."""
+    for job in jobs:
+        workshop.submit(job)
+    answers: dict[str, Finished | Crashed] = {}
+    while len(answers) < len(jobs):
+        report = workshop.next_report(1.0)
+        if report is None:
+            continue
+        listen(report)
+        if not isinstance(report, Progress):
+            answers[report.key] = report
+    return answers
+
+
+def find_device(wanted: str) -> str:
+    """Return ``cpu`` or ``cuda``; torch is only asked where a GPU driver is present."""
+    if wanted != "auto":
+        return wanted
+    if shutil.which("nvidia-smi") is None and not Path("/dev/nvidiactl").exists():
+        return "cpu"
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def model_entry(model: PlannedModel) -> dict[str, Any]:
+    """Return a model's entry as plain values for a worker."""
+    entry = model.entry
+    return {
+        "name": entry.name,
+        "version": entry.version,
+        "loader": entry.loader,
+        "declared_path": entry.path,
+        "path": str(model.path) if model.path is not None else None,
+        "sha256": entry.sha256,
+        "trusted": entry.trusted,
+        "options": model.options.model_dump(mode="json"),
+    }
+
+
+def common_payload(prepared: Prepared) -> dict[str, Any]:
+    """Return what every worker is told."""
+    spec = prepared.plan.spec
+    return {
+        "allow": spec.plugins.allow,
+        "base": str(spec.base),
+        "device": prepared.device,
+        "threads": spec.execution.threads,
+        "data_schema": prepared.schema_json(),
+    }
+
+
+def _model_payload(prepared: Prepared, model: PlannedModel) -> dict[str, Any]:
+    usable = [role for role, facts in prepared.splits.items() if not facts.problem]
+    rows = None
+    if usable:
+        rows = prepared.split_row("test" if "test" in usable else usable[0])
+    return {**common_payload(prepared), "model": model_entry(model), "probe": rows}
+
+
+def _data(
+    plan: Plan, workshop: Workshop, folder: Path, listen: Listener
+) -> tuple[dict[str, SplitFacts], frozenset[str], DataSchema | None]:
+    data = plan.spec.data
+    if data is None or not plan.splits:
+        return {}, frozenset(), None
+    payload = {
+        "allow": plan.spec.plugins.allow,
+        "base": str(plan.spec.base),
+        "out": str(folder / "data"),
+        "task": data.task,
+        "seed": plan.spec.audit.seed,
+        "bounds": data.bounds,
+        "schema": data.columns.model_dump(mode="json"),
+        "splits": [
+            {
+                "role": split.role,
+                "loader": split.loader,
+                "root": str(split.root),
+                "options": None if split.options is None else split.options.model_dump(mode="json"),
+                "limit": split.limit,
+                "shuffle": split.shuffle,
+                "carved_from": split.carved_from,
+                "share": CALIBRATION_SHARE,
+            }
+            for split in plan.splits
+        ],
+    }
+    answer = gather(workshop, [_job(plan, "data", "load_data", payload, folder)], listen)["data"]
+    if isinstance(answer, Crashed):
+        problem = f"data: the process that loads it {answer.error}"
+        return {
+            split.role: SplitFacts(role=split.role, loader=split.loader, n=0, shape=(), dtype="",
+                                   digest="", source="", problem=problem)
+            for split in plan.splits
+        }, frozenset(), None  # fmt: skip
+    splits = adapter(tuple[SplitFacts, ...]).validate_python(answer.value["splits"])
+    tree = answer.value["schema"]
+    schema = None if tree is None else inputs.schema_from_json(tree)
+    return {s.role: s for s in splits}, frozenset(answer.value["labelled"]), schema
+
+
+def _job(plan: Plan, key: str, function: str, payload: Any, folder: Path) -> Job:
+    return Job(
+        key=key,
+        target=f"robreport.worker:{function}",
+        payload=payload,
+        timeout=plan.spec.execution.timeout,
+        memory=plan.spec.execution.memory,
+        log=folder / f"{key.replace(' ', '-')}.log",
+    )
+
+
+def _unusable(model: PlannedModel, error: str) -> ModelFacts:
+    entry = model.entry
+    return ModelFacts(
+        name=entry.name, version=entry.version, loader=entry.loader, path=entry.path or "",
+        digest="", kind="", offers=(), n_outputs=0, input_shape=None, trusted=entry.trusted,
+        problem=f"models.{entry.name}: the process that loads it {error}",
+    )  # fmt: skip

@@ -1,0 +1,57 @@
+"""The JavaScript that makes charts interactive, made once per version of vl-convert."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+
+from robreport.report.figures import ChartProcess
+
+BUNDLE_SECONDS = 60.0
+_LARGEST = 4_000_000
+
+
+def default_cache() -> Path:
+    """Return the user's cache folder, or the one that ``ROBREPORT_CACHE`` names."""
+    given = os.environ.get("ROBREPORT_CACHE")
+    if given:
+        return Path(given)
+    from platformdirs import user_cache_path
+
+    return user_cache_path("robreport")
+
+
+def vega_bundle(cache: Path | None = None) -> str:
+    """Return Vega, Vega-Lite and Vega-Embed as one script; empty when it cannot be made.
+
+    A document without it shows the same charts, only still.
+    """
+    folder = (cache or default_cache()) / "charts"
+    path = folder / f"vega-{version('vl-convert-python')}.js"
+    with suppress(OSError, UnicodeDecodeError):
+        if path.stat().st_size <= _LARGEST:
+            text = path.read_text("utf-8")
+            if text.strip():
+                return text
+    with ChartProcess() as process:
+        answer = process.ask(json.dumps({"bundle": True}), BUNDLE_SECONDS)
+    text = str(answer.get("bundle") or "")
+    # the text must not end its own <script>; in JavaScript strings both spellings are the same
+    text = text.replace("\r", "").replace("</script", "<\\/script").replace("<!--", "<\\!--")
+    if text:
+        _keep(path, text)
+    return text
+
+
+def _keep(path: Path, text: str) -> None:
+    """Write beside and rename, so that nobody reads half a file; no cache is no harm."""
+    beside = path.with_suffix(f".{os.getpid()}.tmp")
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_text(text, "utf-8")
+        beside.replace(path)
+    with suppress(OSError):
+        beside.unlink()

@@ -1,0 +1,381 @@
+"""The results part: each measurement with the same anatomy, its models side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from robreport.document import (
+    Answer,
+    AnswerList,
+    Block,
+    Callout,
+    Chip,
+    FailureBlock,
+    FigureBlock,
+    FigureGroup,
+    ImageBlock,
+    Limit,
+    Link,
+    Note,
+    Prose,
+    Quantity,
+    Section,
+    TableBlock,
+)
+from robreport.outcome import Computed, Failed, Requirement, Skipped, Status
+from robreport.report import wording
+from robreport.report.entries import Anchors, Entry
+from robreport.result import Column, Scalar, Table
+
+INLINE_ROWS = 30
+"""Longer tables stand in the appendix."""
+MOST_ROWS = 1000
+"""Longer tables are cut there; the record holds them whole."""
+MODELS_PER_TABLE = 5
+
+
+class ResultsWriter:
+    """Writes one section per measurement, and keeps what belongs into the appendix."""
+
+    def __init__(self, anchors: Anchors, threats: wording.Threats, several: bool) -> None:
+        self.anchors = anchors
+        self.threats = threats
+        self.several = several
+        self.long_tables: list[TableBlock] = []
+
+    def section(self, entry: Entry) -> Section:
+        """Return the section of one measurement: question, answer, figures, numbers, how to
+        read them, checks, limits."""
+        blocks: list[Block] = []
+        blocks += self._answers(entry)
+        blocks += [self._failure(entry, o) for o in entry.outcomes if not isinstance(o, Computed)]
+        blocks += self._requirements(entry)
+        blocks += self._figures(entry)
+        blocks += self._scalars(entry)
+        blocks += self._images(entry)
+        blocks += self._tables(entry)
+        blocks += _asides(entry)
+        return Section(
+            id=self.anchors.of("result", entry.name),
+            title=entry.title,
+            question=entry.about.question,
+            blocks=tuple(blocks),
+            chips=(Chip(status=entry.status),),
+        )
+
+    def evidence(self, entry: Entry, outcome: Computed, name: str) -> str:
+        """Return the anchor where the named scalar, table, figure or pictures stand."""
+        result, model = outcome.result, outcome.about.model
+        for kind, group in (
+            ("figure", result.figures), ("table", result.tables), ("images", result.images),
+        ):  # fmt: skip
+            if name in group:
+                return self.anchors.of(kind, entry.name, model, name)
+        return self.anchors.of("values", entry.name, "0")
+
+    def _answers(self, entry: Entry) -> list[Block]:
+        computed = entry.computed
+        if not computed:
+            return []
+        if len(computed) == 1 and not self.several:
+            return [Prose(text=computed[0].result.answer, lead=True)]
+        if len(computed) == 1 and computed[0].about.model is None:
+            return [Prose(text=computed[0].result.answer, lead=True)]
+        return [
+            AnswerList(
+                items=tuple(
+                    Answer(
+                        subject=o.about.model or "all models",
+                        text=o.result.answer,
+                        status=entry.status_of(o),
+                    )
+                    for o in computed
+                )
+            )
+        ]
+
+    def _failure(self, entry: Entry, outcome: Computed | Failed | Skipped) -> FailureBlock:
+        subject = outcome.about.model
+        whom = f" on {subject}" if subject and self.several else ""
+        if isinstance(outcome, Failed):
+            kind = wording.FAILURES.get(outcome.kind, "It failed")
+            return FailureBlock(
+                status=Status.ERROR,
+                title=f"{entry.title} has no result{whom}",
+                reason=f"{kind}: {wording.sentence(outcome.error)}",
+            )
+        return FailureBlock(
+            status=Status.NOT_RUN,
+            title=f"{entry.title} did not run{whom}",
+            reason=wording.why(outcome),
+        )
+
+    def _requirements(self, entry: Entry) -> list[Block]:
+        if not entry.requirements:
+            return []
+        return [
+            TableBlock(
+                columns=requirement_columns(self.several, metric=False),
+                rows=tuple(
+                    self.requirement_row(entry, r, self.several) for r in entry.requirements
+                ),
+            )
+        ]
+
+    def requirement_row(self, entry: Entry, r: Requirement, model: bool) -> tuple[Any, ...]:
+        """Return a requirement as a row: what, of which model, required, observed, status."""
+        scalar = self._scalar_of(entry, r)
+        wish = (Note(text="a wish: it warns, it does not fail"),) if r.level == "warn" else ()
+        row: tuple[Any, ...] = ((wording.scalar_label(r.scalar, scalar, self.threats), *wish),)
+        if model:
+            row += (r.model or "all",)
+        words = "" if r.words in r.status.value else r.words
+        return (*row, limit_of(r), observed(r), Chip(status=r.status, text=words))
+
+    def _scalar_of(self, entry: Entry, requirement: Requirement) -> Scalar | None:
+        for outcome in entry.computed:
+            if requirement.scalar in outcome.result.scalars:
+                return outcome.result.scalars[requirement.scalar]
+        return None
+
+    def _figures(self, entry: Entry) -> list[Block]:
+        blocks: list[Block] = []
+        for key in _keys(entry, "figures"):
+            figures = tuple(
+                FigureBlock(
+                    anchor=self.anchors.of("figure", entry.name, o.about.model, key),
+                    spec=o.result.figures[key].spec,
+                    title=o.result.figures[key].title,
+                    caption=o.result.figures[key].caption,
+                    alt=o.result.figures[key].alt,
+                    subject=self._subject(o),
+                )
+                for o in entry.computed
+                if key in o.result.figures
+            )
+            blocks.append(figures[0] if len(figures) == 1 else FigureGroup(figures=figures))
+        return blocks
+
+    def _images(self, entry: Entry) -> list[Block]:
+        return [
+            ImageBlock(
+                anchor=self.anchors.of("images", entry.name, o.about.model, key),
+                title=grid.title,
+                images=grid.images,
+                caption=grid.caption,
+                alt=grid.alt,
+                row_labels=grid.row_labels,
+                column_labels=grid.column_labels,
+                cell_labels=grid.cell_labels,
+                subject=self._subject(o),
+            )
+            for key in _keys(entry, "images")
+            for o in entry.computed
+            for grid in [o.result.images.get(key)]
+            if grid is not None
+        ]
+
+    def _tables(self, entry: Entry) -> list[Block]:
+        blocks: list[Block] = []
+        for key in _keys(entry, "tables"):
+            for outcome in entry.computed:
+                table = outcome.result.tables.get(key)
+                if table is None:
+                    continue
+                block = self._table(entry, outcome, key, table)
+                if table.appendix or len(table.rows) > INLINE_ROWS:
+                    self.long_tables.append(block)
+                    whose = f" of {outcome.about.model}" if self._subject(outcome) else ""
+                    blocks.append(
+                        Prose(
+                            text=f"{table.title}{whose}: in the appendix,",
+                            links=(Link(anchor=block.anchor),),
+                        )
+                    )
+                else:
+                    blocks.append(block)
+        return blocks
+
+    def _table(self, entry: Entry, outcome: Computed, key: str, table: Table) -> TableBlock:
+        subject = self._subject(outcome)
+        return TableBlock(
+            anchor=self.anchors.of("table", entry.name, outcome.about.model, key),
+            title=f"{table.title}, {subject}" if subject else table.title,
+            columns=table.columns,
+            rows=table.rows[:MOST_ROWS],
+            caption=table.caption,
+            rows_total=len(table.rows) if len(table.rows) > MOST_ROWS else 0,
+        )
+
+    def _subject(self, outcome: Computed) -> str:
+        return outcome.about.model or "" if self.several else ""
+
+    def _scalars(self, entry: Entry) -> list[Block]:
+        computed = [o for o in entry.computed if o.result.scalars]
+        if not computed:
+            return []
+        if len(computed) == 1:
+            return [self._scalars_of_one(entry, computed[0])]
+        parts = range(0, len(computed), MODELS_PER_TABLE)
+        return [
+            self._scalars_of_several(entry, computed[i : i + MODELS_PER_TABLE], part)
+            for part, i in enumerate(parts)
+        ]
+
+    def _scalars_of_one(self, entry: Entry, outcome: Computed) -> TableBlock:
+        scalars = outcome.result.scalars
+        labels = wording.scalar_labels(scalars, self.threats)
+        subject = self._subject(outcome)
+        return TableBlock(
+            anchor=self.anchors.of("values", entry.name, "0"),
+            title=f"Measured values, {subject}" if subject else "Measured values",
+            columns=(
+                Column(key="what", title="Measure"),
+                Column(key="value", title="Value and interval", kind="number"),
+                Column(key="n", title="n", kind="integer"),
+                Column(key="method", title="Interval"),
+            ),
+            rows=tuple(
+                (self._what(labels[name], s), quantity_of(s), s.n, _method(s))
+                for name, s in scalars.items()
+            ),
+        )
+
+    def _scalars_of_several(
+        self, entry: Entry, computed: Sequence[Computed], part: int
+    ) -> TableBlock:
+        scalars: dict[str, Scalar] = {}
+        for outcome in computed:
+            for name, scalar in outcome.result.scalars.items():
+                scalars.setdefault(name, scalar)
+        labels = wording.scalar_labels(scalars, self.threats)
+        rows = []
+        for name, first in scalars.items():
+            cells = [o.result.scalars.get(name) for o in computed]
+            sizes = [s.n for s in cells if s is not None]
+            n = sizes[0] if len(set(sizes)) == 1 else ", ".join(f"{size:,}" for size in sizes)
+            values = [quantity_of(s) if s is not None else None for s in cells]
+            rows.append((self._what(labels[name], first), *values, n))
+        return TableBlock(
+            anchor=self.anchors.of("values", entry.name, str(part)),
+            title="Measured values" if part == 0 else "Measured values, further models",
+            columns=(
+                Column(key="what", title="Measure"),
+                *(
+                    Column(key=f"m{i}", title=o.about.model or "", kind="number")
+                    for i, o in enumerate(computed)
+                ),
+                Column(key="n", title="n", kind="integer"),
+            ),
+            rows=tuple(rows),
+            caption=_interval_words([s for o in computed for s in o.result.scalars.values()]),
+        )
+
+    def _what(self, label: str, scalar: Scalar) -> Any:
+        bound = wording.BOUNDS.get(scalar.bound, scalar.bound)
+        return label if scalar.bound == "exact" else (label, Note(text=bound))
+
+
+def requirement_columns(model: bool, metric: bool) -> tuple[Column, ...]:
+    """Return the columns of a table of requirements."""
+    return (
+        *((Column(key="metric", title="Measurement"),) if metric else ()),
+        Column(key="what", title="Requirement"),
+        *((Column(key="model", title="Model"),) if model else ()),
+        Column(key="limit", title="Required", kind="number"),
+        Column(key="observed", title="Observed", kind="number"),
+        Column(key="status", title="Status"),
+    )
+
+
+def limit_of(r: Requirement) -> Limit:
+    """Return what a requirement asks."""
+    return Limit(operator=r.operator, value=r.threshold, unit=r.unit, text=r.threshold_text)
+
+
+def observed(r: Requirement) -> Quantity:
+    """Return what was observed for a requirement."""
+    return Quantity(value=r.observed, low=r.low, high=r.high, n=r.n, unit=r.unit)
+
+
+def quantity_of(scalar: Scalar) -> Quantity:
+    """Return a scalar as a page shows it."""
+    return Quantity(
+        value=scalar.value,
+        low=scalar.low,
+        high=scalar.high,
+        n=int(scalar.n),
+        unit=scalar.unit,
+        censored=scalar.censored,
+        bound=scalar.bound,
+        reason=scalar.reason if scalar.value is None else "",
+    )
+
+
+def _method(scalar: Scalar) -> str:
+    return scalar.method if scalar.low is not None else scalar.reason
+
+
+def _interval_words(scalars: Sequence[Scalar]) -> str:
+    methods = sorted({s.method for s in scalars if s.low is not None and s.method})
+    missing = sorted({s.reason for s in scalars if s.low is None and s.value is not None})
+    text = f"Intervals: {'; '.join(methods)}." if methods else ""
+    if missing:
+        text += f" Without interval: {'; '.join(part.rstrip('.') for part in missing)}."
+    return text.strip()
+
+
+def _keys(entry: Entry, group: str) -> list[str]:
+    """Keys of one kind of part over all models, in order of first appearance."""
+    seen: dict[str, None] = {}
+    for outcome in entry.computed:
+        parts: Mapping[str, object] = getattr(outcome.result, group)
+        seen.update(dict.fromkeys(parts))
+    return list(seen)
+
+
+def _asides(entry: Entry) -> list[Block]:
+    about = entry.about
+    blocks: list[Block] = []
+    if about.reading and entry.computed:
+        blocks.append(Callout(title="How to read it.", text=wording.sentence(about.reading)))
+    checks = _checks(entry)
+    if checks is not None:
+        blocks.append(checks)
+    caveats = [
+        f"{_of(o)}{wording.sentence(c.detail)} (`{c.code}`)"
+        for o in entry.computed
+        for c in o.result.caveats
+    ]
+    if caveats:
+        blocks.append(Callout(title="Caveats.", items=tuple(caveats), tone="caution"))
+    if about.limits:
+        blocks.append(Callout(title="What it does not show.", text=wording.sentence(about.limits)))
+    return blocks
+
+
+def _of(outcome: Computed) -> str:
+    return f"{outcome.about.model}: " if outcome.about.model else ""
+
+
+def _checks(entry: Entry) -> Callout | None:
+    """Chips of all checks; one that failed for any model says for which, and what was seen."""
+    passed: dict[str, bool] = {}
+    details: list[str] = []
+    for outcome in entry.computed:
+        for check in outcome.result.checks:
+            passed[check.name] = passed.get(check.name, True) and check.passed
+            if not check.passed:
+                details.append(f"{_of(outcome)}{check.name}: {wording.sentence(check.detail)}")
+    if not passed:
+        return None
+    return Callout(
+        title="Checks on the measurement.",
+        chips=tuple(
+            Chip(status=Status.PASS if ok else Status.FAIL, words=name)
+            for name, ok in passed.items()
+        ),
+        items=tuple(details),
+        tone="plain" if all(passed.values()) else "caution",
+    )

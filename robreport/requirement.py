@@ -1,0 +1,95 @@
+"""What a requirement says: a scalar, a comparison and a threshold, parsed from its text."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+from robreport.result import facets
+
+_EXPRESSION = re.compile(
+    r"\s*(?P<name>[a-z][a-z0-9_]*(?:\[[^\[\]]+\])?)\s*(?P<operator>>=|<=|>|<)\s*"
+    r"(?P<threshold>[-+0-9.eE/]+)\s*(?P<percent>%?)\s*"
+)
+_SIGN = {">=": "≥", "<=": "≤", ">": ">", "<": "<"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expression:
+    """A parsed requirement: ``robust_accuracy[linf, 8/255] >= 0.5``."""
+
+    text: str
+    scalar: str
+    operator: str
+    threshold: float
+    threshold_text: str
+
+    @property
+    def wants_more(self) -> bool:
+        """True for >= and >."""
+        return self.operator.startswith(">")
+
+    @property
+    def shown(self) -> str:
+        """Operator and threshold as documents write them: "≥ 0.5"."""
+        return f"{_SIGN[self.operator]} {self.threshold_text}"
+
+
+def parse_expression(text: str) -> Expression:
+    """Parse a requirement such as ``clean_accuracy >= 0.98`` or ``tpr_at_fpr[lira, 0.01] < 5 %``.
+
+    Raises
+    ------
+    ValueError
+        Not of that form, or the threshold is not a finite number.
+    """
+    match = _EXPRESSION.fullmatch(text)
+    if not match:
+        raise ValueError(
+            f"{text!r} is not of the form 'scalar >= number' (with >=, <=, > or <), such as "
+            "'robust_accuracy[linf, 8/255] >= 0.5'"
+        )
+    written = match["threshold"]
+    try:
+        threshold = float(Fraction(written))
+    except (ValueError, ZeroDivisionError, OverflowError):
+        raise ValueError(f"{written!r} in {text!r} is not a number") from None
+    if match["percent"]:
+        threshold, written = threshold / 100, f"{written} %"
+    if not math.isfinite(threshold):
+        raise ValueError(f"{written!r} in {text!r} is not finite")
+    name = canonical(match["name"])
+    return Expression(
+        text=" ".join(text.split()),
+        scalar=name,
+        operator=match["operator"],
+        threshold=threshold,
+        threshold_text=written,
+    )
+
+
+def canonical(name: str) -> str:
+    """Return a scalar's name with one space after each comma and none elsewhere."""
+    base, parts = facets(name)
+    return f"{base}[{', '.join(parts)}]" if parts else base
+
+
+def same_name(one: str, other: str) -> bool:
+    """Whether two scalar names mean the same: facets equal as text or as numbers."""
+    base, parts = facets(one)
+    base2, parts2 = facets(other)
+    return (
+        base == base2
+        and len(parts) == len(parts2)
+        and all(a == b or _number(a) is not None and _number(a) == _number(b)
+                for a, b in zip(parts, parts2, strict=True))
+    )  # fmt: skip
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(Fraction(text))
+    except (ValueError, ZeroDivisionError, OverflowError):
+        return None

@@ -1,0 +1,390 @@
+"""What runs in a process of its own: load the data, probe a model, run a metric or comparison.
+
+Each function takes plain values and returns plain values; arrays and results go through files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import random
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robreport import inputs
+from robreport.bundle import Bundle, DataSchema, ModelHandle, Needs, NotOffered
+from robreport.cache import Cache
+from robreport.codec import adapter, plain
+from robreport.errors import DataError, ModelError, RobreportError
+from robreport.loading import LoadedData, ModelSource, SplitSource
+from robreport.metric import Comparison, Context, Metric, SkipMetric
+from robreport.outcome import Computed, Failed, ModelFacts, Outcome, Skipped, SplitFacts, Subject
+from robreport.plugins import Registry
+from robreport.result import check_result
+from robreport.store import load_result, save_result
+from robreport.threat import ThreatModel
+
+Tell = Callable[[int, int, str], None]
+PROBE_ROWS = 64
+
+
+def load_data(payload: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
+    """Load, check and keep every split; a split that cannot be used carries its problem.
+
+    Returns
+    -------
+    dict
+        ``splits`` (facts), ``labelled`` (roles with labels), ``schema`` (JSON) or None.
+    """
+    registry = Registry(payload["allow"])
+    task, seed = payload["task"], payload["seed"]
+    problems: dict[str, str] = {}
+    loaded: dict[str, LoadedData] = {}
+    planned = payload["splits"]
+    for i, split in enumerate(planned):
+        role = split["role"]
+        tell(i, len(planned), f"loading {role}")
+        try:
+            if split["carved_from"]:
+                if "test" in loaded:
+                    part, rest = inputs.carve(loaded["test"], split["share"], seed)
+                    loaded |= {"test": rest, role: part}
+                else:
+                    problems[role] = f"data.{role}: the test split that it is cut from is missing."
+                continue
+            data = _load_split(registry, split, payload)
+            data = inputs.check_structure(data, role, task)
+            loaded[role] = inputs.take(data, split["limit"], split["shuffle"], seed, role)
+        except RobreportError as error:
+            problems[role] = str(error)
+        except MemoryError:
+            problems[role] = f"data.{role}: it does not fit into memory."
+        except Exception as error:  # a loader may be anybody's; its fault must name the split
+            logging.getLogger("robreport.data").exception("loading %s", role)
+            problems[role] = f"data.{role}: the loader {split['loader']!r} broke: {_said(error)}"
+    schema = None
+    facts: dict[str, SplitFacts] = {}
+    if loaded:
+        declared = payload["schema"]
+        try:
+            found = inputs.unify_classes(loaded)
+            schema = inputs.make_schema(
+                loaded, task=task, bounds=_bounds(payload["bounds"]),
+                classes=declared.get("classes"), found_classes=found,
+                features=declared.get("features"), target=str(declared.get("label") or ""),
+            )  # fmt: skip
+        except DataError as error:
+            problems |= dict.fromkeys(loaded, str(error))
+            loaded = {}
+    for role, data in loaded.items():
+        loader = next(split["loader"] for split in planned if split["role"] == role)
+        try:
+            inputs.check_against(data, role, _present(schema))
+            folder = Path(payload["out"]) / role
+            facts[role] = inputs.keep(data, role, loader, _present(schema), folder)
+        except DataError as error:
+            problems[role] = str(error)
+    tell(len(planned), len(planned), "loaded")
+    listed = []
+    for split in planned:
+        role = split["role"]
+        listed.append(
+            facts[role] if role in facts
+            else SplitFacts(role=role, loader=split["loader"], n=0, shape=(), dtype="", digest="",
+                            source="", problem=problems.get(role, "could not be loaded"))
+        )  # fmt: skip
+    return {
+        "splits": plain(listed),
+        "labelled": [role for role in facts if loaded[role].y is not None],
+        "schema": plain(schema) if schema is not None else None,
+    }
+
+
+def _present(schema: DataSchema | None) -> DataSchema:
+    if schema is None:
+        raise DataError("data: no split could be loaded.")
+    return schema
+
+
+def _load_split(
+    registry: Registry, split: Mapping[str, Any], payload: Mapping[str, Any]
+) -> LoadedData:
+    loader = registry.data_loaders[split["loader"]]
+    data = loader.load(
+        SplitSource(
+            role=split["role"],
+            base=Path(payload["base"]),
+            root=Path(split["root"]),
+            options=loader.Options.model_validate(split["options"]),
+            seed=payload["seed"],
+            task=payload["task"],
+            declared_schema=payload["schema"],
+        )
+    )
+    if not isinstance(data, LoadedData):
+        raise DataError(
+            f"data.{split['role']}: the loader {split['loader']!r} returned "
+            f"{type(data).__name__}, not LoadedData."
+        )
+    return data
+
+
+def _bounds(given: Any) -> inputs.Bounds | None:
+    if given is None:
+        return None
+    low, high = (tuple(side) if isinstance(side, list) else float(side) for side in given)
+    return low, high
+
+
+def probe_model(payload: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
+    """Load a model, try it on a few rows, and return its facts, or facts with the problem."""
+    entry = payload["model"]
+    base = ModelFacts(
+        name=entry["name"], version=entry["version"], loader=entry["loader"],
+        path=entry["declared_path"] or "", digest="", kind="", offers=(), n_outputs=0,
+        input_shape=None, trusted=entry["trusted"],
+    )  # fmt: skip
+    tell(0, 1, f"loading {entry['name']}")
+    try:
+        facts = _probe(base, payload)
+    except RobreportError as error:
+        facts = replace(base, problem=str(error))
+    except MemoryError:
+        facts = replace(base, problem=f"models.{base.name}: it does not fit into memory.")
+    except Exception as error:  # a loader may be anybody's; its fault must name the model
+        logging.getLogger("robreport.model").exception("loading %s", base.name)
+        facts = replace(
+            base, problem=f"models.{base.name}: the loader {base.loader!r} broke: {_said(error)}"
+        )
+    tell(1, 1, "loaded")
+    return {"facts": plain(facts)}
+
+
+def _probe(base: ModelFacts, payload: Mapping[str, Any]) -> ModelFacts:
+    entry = payload["model"]
+    file_digest = _file_digest(entry["path"])
+    if entry["sha256"] and file_digest != entry["sha256"]:
+        raise ModelError(
+            f"models.{base.name}.sha256: the file's SHA-256 is {file_digest or 'none'}, the pinned "
+            f"one {entry['sha256']}; the file is not the one that was declared."
+        )
+    schema = _schema(payload)
+    model = load_model(payload)
+    if schema is not None:
+        _try(model, base.name, schema, payload)
+    offers = model.offers
+    if not isinstance(offers, Needs):
+        raise ModelError(f"models.{base.name}: the loader gave no Needs as offers.")
+    code = _code_digest(entry["options"], Path(payload["base"]))
+    return replace(
+        base,
+        digest=file_digest or code,
+        kind=model.kind,
+        offers=offers.words,
+        n_outputs=int(model.n_outputs),
+        input_shape=None if model.input_shape is None else tuple(model.input_shape),
+        facts={**dict(model.facts), **({"code SHA-256": code} if code and file_digest else {})},
+    )
+
+
+def load_model(payload: Mapping[str, Any]) -> ModelHandle:
+    """Load the payload's model through its loader."""
+    entry = payload["model"]
+    loader = Registry(payload["allow"]).model_loaders[entry["loader"]]
+    model = loader.load(
+        ModelSource(
+            name=entry["name"],
+            path=Path(entry["path"]) if entry["path"] else None,
+            base=Path(payload["base"]),
+            options=loader.Options.model_validate(entry["options"]),
+            trusted=entry["trusted"],
+            device=payload["device"],
+            schema=_schema(payload),
+        )
+    )
+    if not isinstance(model, ModelHandle):
+        raise ModelError(
+            f"models.{entry['name']}: the loader {entry['loader']!r} returned "
+            f"{type(model).__name__}, not a ModelHandle."
+        )
+    model.name = entry["name"]
+    return model
+
+
+def _try(model: ModelHandle, name: str, schema: DataSchema, payload: Mapping[str, Any]) -> None:
+    """Predict a few rows, so that a mismatch is found before anything is measured."""
+    task = Needs.REGRESSION if schema.task == "regression" else Needs.CLASSIFICATION
+    if not model.offers & task:
+        raise ModelError(f"models.{name}: it does no {schema.task}, which data.task declares.")
+    shape = model.input_shape
+    if shape is not None and tuple(shape) != schema.input_shape:
+        raise ModelError(
+            f"models.{name}: it takes inputs of shape {tuple(shape)}; the data has "
+            f"{schema.input_shape}."
+        )
+    rows = payload["probe"]
+    if rows is None:
+        return
+    facts = adapter(SplitFacts).validate_python(rows["facts"])
+    x = np.array(inputs.open_split(facts, Path(rows["folder"])).x[:PROBE_ROWS])
+    try:
+        predicted = np.asarray(model.predict(x))
+        scores = model.predict_proba(x) if Needs.PROBABILITIES in model.offers else None
+    except RobreportError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"models.{name}: it cannot predict inputs of shape {schema.input_shape}: {_said(error)}"
+        ) from error
+    if predicted.shape != (len(x),):
+        raise ModelError(
+            f"models.{name}: {len(x)} inputs gave predictions of shape {predicted.shape}."
+        )
+    if predicted.dtype.kind == "f" and not np.isfinite(predicted).all():
+        raise ModelError(f"models.{name}: its predictions are not finite.")
+    if schema.task == "classification":
+        if model.n_outputs != schema.n_classes:
+            raise ModelError(
+                f"models.{name}: it has {model.n_outputs} classes; the data has "
+                f"{schema.n_classes}. Name all of them in data.schema.classes where the labels "
+                "do not show every class."
+            )
+        if predicted.min() < 0 or predicted.max() >= schema.n_classes:
+            raise ModelError(f"models.{name}: it predicts classes that the data does not have.")
+    if scores is not None and (
+        np.asarray(scores).shape != (len(x), schema.n_classes) or not np.isfinite(scores).all()
+    ):
+        raise ModelError(
+            f"models.{name}: its probabilities are not finite or not of shape "
+            f"({len(x)}, {schema.n_classes})."
+        )
+
+
+def run_metric(payload: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
+    """Run one metric and save its result; returns ``{"skipped": reason}`` when it skips."""
+    registry = Registry(payload["allow"])
+    metric = registry.metrics[payload["metric"]]()
+    if not isinstance(metric, Metric):
+        raise TypeError(f"{payload['metric']} is no Metric")
+    schema = _present(_schema(payload))
+    splits = {}
+    for row in payload["splits"]:
+        facts = adapter(SplitFacts).validate_python(row["facts"])
+        splits[facts.role] = inputs.open_split(facts, Path(row["folder"]))
+    model = load_model(payload) if payload["model"] is not None else ModelHandle()
+    offers = model.offers
+    for word in payload["data_offers"]:
+        offers |= Needs[word.upper()]
+    bundle = Bundle(
+        model=model, splits=splits, schema=schema, offers=offers,
+        digests={role: split.digest for role, split in splits.items()},
+    )  # fmt: skip
+    params = type(metric).Params.model_validate(payload["params"])
+    _seed_libraries(payload["seed"], payload["threads"])
+    try:
+        result = registry.hook.run_metric(
+            metric=metric, bundle=bundle, params=params, ctx=_context(payload, tell)
+        )
+    except SkipMetric as skip:
+        return {"skipped": str(skip) or "the metric gave no reason"}
+    except NotOffered as absent:
+        raise RuntimeError(f"the metric uses {absent} without declaring it in needs or splits") from absent
+    save_result(check_result(result), Path(payload["out"]))
+    return {}
+
+
+def run_comparison(payload: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
+    """Run one comparison over saved outcomes and save its result."""
+    registry = Registry(payload["allow"])
+    comparison = registry.metrics[payload["metric"]]()
+    if not isinstance(comparison, Comparison):
+        raise TypeError(f"{payload['metric']} is no Comparison")
+    outcomes: list[Outcome] = []
+    for item in payload["outcomes"]:
+        about = adapter(Subject).validate_python(item["about"])
+        if item["kind"] == "computed":
+            outcomes.append(Computed(about=about, result=load_result(Path(item["folder"]))))
+        elif item["kind"] == "skipped":
+            outcomes.append(Skipped(about=about, reason=item["reason"]))
+        else:
+            outcomes.append(Failed(about=about, error=item["reason"]))
+    params = type(comparison).Params.model_validate(payload["params"])
+    _seed_libraries(payload["seed"], payload["threads"])
+    try:
+        result = comparison.compare(outcomes, params, _context(payload, tell))
+    except SkipMetric as skip:
+        return {"skipped": str(skip) or "the comparison gave no reason"}
+    save_result(check_result(result), Path(payload["out"]))
+    return {}
+
+
+def _context(payload: Mapping[str, Any], tell: Tell) -> Context:
+    root = payload["cache"]
+
+    def artifact(key: str, build: Callable[[Path], None]) -> Path:
+        if root is None:
+            folder = Path(tempfile.mkdtemp(dir=payload["out"], prefix="artifact-"))
+            build(folder)
+            return folder
+        return Cache(Path(root)).artifact(f"{payload['artifact_key']}:{key}", build)
+
+    return Context(
+        threats=tuple(adapter(ThreatModel).validate_python(t) for t in payload["threats"]),
+        seed=payload["seed"],
+        device=payload["device"],
+        threads=payload["threads"],
+        progress=tell,
+        artifact=artifact,
+        log=logging.getLogger("robreport.metric"),
+    )
+
+
+def _seed_libraries(seed: int, threads: int) -> None:
+    """Seed the global generators, for code that uses them, and fix torch's threads."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.manual_seed(seed)
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def _schema(payload: Mapping[str, Any]) -> DataSchema | None:
+    tree = payload["data_schema"]
+    return None if tree is None else inputs.schema_from_json(tree)
+
+
+def _file_digest(path: str | None) -> str:
+    if not path:
+        return ""
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"the file {Path(path).name} cannot be read: {error.strerror}.") from None
+
+
+def _code_digest(options: Mapping[str, Any], base: Path) -> str:
+    """Digest of the Python files beside the spec when an option names code in them."""
+    named = [v for v in options.values()
+             if isinstance(v, str) and re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", v)]
+    if not named:
+        return ""
+    digest = hashlib.sha256()
+    # any of them may be imported by the one that is named
+    for path in sorted(base.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _said(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or "no message"
+    return f"{type(error).__name__}: {text[:400]}"

@@ -1,0 +1,1 @@
+"""Templates, styles, fonts and examples that robreport ships."""

@@ -1,0 +1,131 @@
+"""`attacks.compare`: all models in one chart, pairs tested on the same inputs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from robreport import Computed, Context, Eps, Failed, Norm, Params, Skipped, SkipMetric, ThreatModel
+from robreport.outcome import Subject
+from robreport.result import check_result
+from robreport.testing import LinearOracle, changed, check_metric, make_bundle
+from robreport_plugins.attacks.comparison import AttackComparison
+from robreport_plugins.attacks.metrics import AttackSuite
+from robreport_plugins.attacks.params import SuiteParams
+
+THREATS = (
+    ThreatModel(name="linf", norm=Norm.Linf, eps=(Eps(8 / 255, "8/255"), Eps(0.2, "0.2"))),
+    ThreatModel(name="l2", norm=Norm.L2, eps=(Eps(0.3, "0.3"),)),
+)
+
+
+def about(model, name="suite"):
+    return Subject(
+        name=name, metric="attacks.suite", model=model, title="", question="", summary=""
+    )
+
+
+def measured(model_name, bundle, name="suite"):
+    result = AttackSuite().compute(bundle, SuiteParams(steps=10), Context(threats=THREATS))
+    return Computed(about=about(model_name, name), result=result)
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    return make_bundle(AttackSuite.needs, n=80)
+
+
+@pytest.fixture(scope="module")
+def pair(bundle):
+    train = make_bundle(AttackSuite.needs, n=80, seed=0, splits=("train", "test")).split("train")
+    soft = LinearOracle.fitted(train.x, train.y, classes=3, ridge=30.0)
+    return [measured("first", bundle), measured("second", replace(bundle, model=soft))]
+
+
+def compare(outcomes):
+    return check_result(AttackComparison().compare(outcomes, Params(), Context()))
+
+
+def test_the_contract():
+    check_metric(AttackComparison, metrics=[AttackSuite])
+
+
+def test_one_chart_for_each_threat_with_every_model(pair):
+    result = compare(pair)
+    assert len(result.figures) == 2
+    for figure, symbol, points in zip(result.figures.values(), ("L\u221e", "L\u2082"), (3, 2), strict=True):
+        assert symbol in figure.title
+        band, line = figure.spec["layer"]
+        values = figure.spec["datasets"].values() if "datasets" in figure.spec else [
+            part["data"]["values"] for part in (band, line)
+        ]  # fmt: skip
+        for rows in values:
+            assert {row["series"] for row in rows} == {"first", "second"}
+            assert len(rows) == 2 * points
+    rows = result.tables["models"].rows
+    assert [row[:3] for row in rows[:2]] == [
+        ("first", "L\u221e", "8/255"), ("second", "L\u221e", "8/255")
+    ]  # fmt: skip
+    scalar = pair[0].result.scalars["robust_accuracy[linf, 8/255]"]
+    assert rows[0][4] == [scalar.value, scalar.low, scalar.high]
+
+
+def test_pairs_are_compared_input_by_input(pair):
+    rows = compare(pair).tables["pairs"].rows
+    assert len(rows) == 3
+    for row, (threat, eps) in zip(rows, [("linf", "8/255"), ("linf", "0.2"), ("l2", "0.3")], strict=True):
+        a, b = (o.result.scalars[f"robust_accuracy[{threat}, {eps}]"].value for o in pair)
+        assert row[4][0] == pytest.approx(a - b)
+        assert (row[5] - row[6]) / row[7] == pytest.approx(a - b)
+        assert row[4][1] <= row[4][0] <= row[4][2]
+        assert 0 <= row[8] <= 1
+
+
+def test_other_inputs_are_not_paired(pair, bundle):
+    fewer = measured("third", changed(bundle, rows=slice(5, None)))
+    result = compare([pair[0], fewer])
+    assert "pairs" not in result.tables
+    assert "n = 75\u201380" in next(iter(result.figures.values())).caption
+
+
+def test_what_was_not_measured_is_listed_with_its_reason(pair):
+    skipped = Skipped(about=about("tree"), reason="the model offers no gradients")
+    failed = Failed(about=about("net"), error="it left with a signal", kind="signal")
+    result = compare([*pair, skipped, failed])
+    assert [row[0] for row in result.tables["models"].rows[-2:]] == ["tree", "net"]
+    assert [row[-1] for row in result.tables["models"].rows[-2:]] == [
+        "the model offers no gradients", "it left with a signal",
+    ]  # fmt: skip
+    with pytest.raises(SkipMetric, match="computed for no model"):
+        AttackComparison().compare([skipped, failed], Params(), Context())
+
+
+def test_the_answer_names_best_and_worst(pair):
+    result = compare(pair)
+    best, worst = sorted(
+        pair, key=lambda o: -o.result.scalars["robust_accuracy[linf, 0.2]"].value
+    )
+    assert result.answer.startswith("At L\u221e \u03b5 = 0.2 the attacks leave")
+    if best.result.scalars["robust_accuracy[linf, 0.2]"] != worst.result.scalars["robust_accuracy[linf, 0.2]"]:
+        assert result.answer.index(best.about.model) < result.answer.index(worst.about.model)
+    alone = compare(pair[:1])
+    assert alone.answer.startswith("Only first was measured")
+
+
+def test_entries_are_kept_apart(pair, bundle):
+    again = measured("first", bundle, name="second suite")
+    result = compare([*pair, again])
+    assert len(result.figures) == 4
+
+
+def test_a_result_from_a_record_reads_the_same(pair):
+    """Lists become tuples and arrays may be gone when a record is read again."""
+    bare = [
+        replace(o, result=replace(o.result, arrays={})) for o in pair
+    ]
+    result = compare(bare)
+    assert "pairs" not in result.tables
+    assert result.tables["models"] == compare(pair).tables["models"]
+    np.testing.assert_equal(list(result.figures), list(compare(pair).figures))

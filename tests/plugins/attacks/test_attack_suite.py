@@ -1,0 +1,491 @@
+"""`attacks.suite` against the linear oracle, on hostile models and at the edges of the data."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from robreport import (
+    Bundle,
+    Context,
+    DataError,
+    DataSchema,
+    Eps,
+    ModelError,
+    ModelHandle,
+    Norm,
+    Result,
+    Split,
+    ThreatModel,
+)
+from robreport.result import check_result
+from robreport.testing import LinearOracle, check_metric, make_bundle
+from robreport_plugins.attacks.catalogue import CATALOGUE, Attack
+from robreport_plugins.attacks.metrics import AttackSuite
+from robreport_plugins.attacks.params import SuiteParams
+from robreport_plugins.methods.perturb import Attempt
+from robreport_plugins.methods.perturb_confine import sizes
+
+CONVEX = (Norm.L1, Norm.L2, Norm.Linf)
+D = 12
+
+
+class Wrapped(ModelHandle):
+    """A torch module as a model."""
+
+    def __init__(self, module: nn.Module, classes: int) -> None:
+        super().__init__()
+        self.module, self.n_outputs = module.eval(), classes
+
+    def predict(self, x):
+        with torch.no_grad():
+            return self.module(torch.tensor(x, dtype=torch.float32)).argmax(1).numpy()
+
+    def torch_module(self):
+        return self.module
+
+
+def threat(norm, *eps, name="t"):
+    return ThreatModel(name=name, norm=norm, eps=tuple(Eps(float(e), str(e)) for e in eps))
+
+
+def bundle_of(model, x, y, *, bounds=(0.0, 1.0), layout="table", classes=()):
+    split = Split(role="test", x=x, y=y, index=np.arange(len(x)) + 100, digest="")
+    schema = DataSchema(
+        task="classification", input_shape=x.shape[1:], layout=layout, classes=classes, bounds=bounds
+    )
+    return Bundle(model=model, splits={"test": split}, schema=schema, offers=AttackSuite.needs)
+
+
+def linear(n=120, seed=0, classes=2, dtype=np.float32):
+    oracle = LinearOracle.seeded(seed, input_shape=(D,), classes=classes)
+    x = np.random.default_rng(seed).uniform(size=(n, D)).astype(dtype)
+    return oracle, x, oracle.predict(x)
+
+
+def audit(bundle, *threats, seed=0, progress=lambda *_: None, **params) -> Result:
+    context = Context(threats=threats, seed=seed, progress=progress)
+    return check_result(AttackSuite().compute(bundle, SuiteParams(**params), context))
+
+
+def failed(result):
+    return {caveat.code for caveat in result.caveats}
+
+
+def test_the_contract():
+    check_metric(AttackSuite, params={"steps": 5, "samples": 20})
+
+
+@pytest.mark.parametrize("norm", CONVEX)
+def test_robust_accuracy_is_the_linear_model_s_own(norm):
+    oracle, x, y = linear()
+    y = y.copy()
+    y[:10] = 1 - y[:10]  # wrong without an attack: not robust, and not a success
+    exact = oracle.min_norm(x, y, norm, (0.0, 1.0))
+    radii = [round(float(np.quantile(exact, q)), 4) for q in (0.3, 0.6, 0.9)]
+    result = audit(bundle_of(oracle, x, y), threat(norm, *radii))
+    n = len(x)
+    assert result.scalars["clean_accuracy"].value == (n - 10) / n
+    for eps in radii:
+        scalar = result.scalars[f"robust_accuracy[t, {eps}]"]
+        assert scalar.value == oracle.robust_accuracy(x, y, norm, eps, (0.0, 1.0))
+        assert (scalar.n, scalar.bound, scalar.better) == (n, "upper", "higher")
+        assert scalar.low < scalar.value < scalar.high
+        success = result.scalars[f"attack_success_rate[t, {eps}]"]
+        assert success.n == n - 10
+        assert success.value == pytest.approx(((exact <= eps).sum() - 10) / (n - 10))
+    expected = np.full(n, np.inf)
+    for eps in reversed(radii):
+        expected[exact <= eps] = eps
+    expected[:10] = 0
+    np.testing.assert_array_equal(result.arrays["broken_eps.t"], expected)
+    assert result.scalars["median_broken_eps[t]"].value == np.sort(expected)[(n - 1) // 2]
+    assert not failed(result)
+    assert all(check.passed for check in result.checks)
+    np.testing.assert_array_equal(result.arrays["index"], np.arange(n) + 100)
+
+
+def test_several_threats_share_the_work_of_a_norm_and_keep_their_own_grids():
+    oracle, x, y = linear()
+    calls = []
+    both = audit(
+        bundle_of(oracle, x, y),
+        threat(Norm.Linf, 0.05, name="small"),
+        threat(Norm.Linf, 0.2, 0.05, name="Wide"),
+        threat(Norm.L2, 0.3, name="l2"),
+        progress=lambda done, total, what: calls.append((done, total, what)),
+    )
+    a, b = both.scalars["robust_accuracy[small, 0.05]"], both.scalars["robust_accuracy[Wide, 0.05]"]
+    assert a == b
+    assert both.scalars["robust_accuracy[Wide, 0.2]"].value < a.value
+    assert {"broken_eps.small", "broken_eps.wide", "broken_eps.l2"} <= set(both.arrays)
+    rows = both.tables["attacks"].rows
+    assert len(rows) == 6  # two attacks, three different places
+    robust = [row[7][0] for row in rows]
+    assert robust == sorted(robust)
+    assert [row[2] for row in both.tables["worst_case"].rows] == ["0.05", "0.2", "0.05", "0.3"]
+    done = [call[0] for call in calls]
+    assert done == sorted(done)
+    assert done[-1] == calls[-1][1] == 6 * len(x)
+    alone = audit(bundle_of(oracle, x, y), threat(Norm.L2, 0.3, name="l2"))
+    assert alone.scalars["robust_accuracy[l2, 0.3]"] == both.scalars["robust_accuracy[l2, 0.3]"]
+
+
+def test_no_radius_means_no_attack():
+    oracle, x, y = linear()
+    result = audit(bundle_of(oracle, x, y), threat(Norm.L2, 0))
+    assert result.scalars["robust_accuracy[t, 0]"].value == 1.0
+    assert result.scalars["attack_success_rate[t, 0]"].value == 0.0
+    median = result.scalars["median_broken_eps[t]"]
+    assert (median.value, median.censored, median.low) == (0.0, ">", None)
+    assert not result.findings
+
+
+def test_a_radius_beyond_the_data():
+    oracle, x, y = linear()
+    result = audit(bundle_of(oracle, x, y), threat(Norm.Linf, 0.01, 50))
+    assert result.scalars["robust_accuracy[t, 50]"].value == 0.0
+    (finding,) = result.findings
+    assert finding.severity == "high"
+    assert "guessing" not in finding.claim or "2 classes" in finding.claim
+
+
+def test_one_example():
+    oracle, x, y = linear(n=1)
+    result = audit(bundle_of(oracle, x, y), threat(Norm.L2, 5))
+    assert result.scalars["robust_accuracy[t, 5]"].n == 1
+    assert result.scalars["median_broken_eps[t]"].reason.startswith("no interval: 1 inputs")
+
+
+def test_nothing_is_right_so_nothing_can_be_broken():
+    oracle, x, y = linear()
+    result = audit(bundle_of(oracle, x, 1 - y), threat(Norm.L2, 0.5))
+    assert result.scalars["robust_accuracy[t, 0.5]"].value == 0.0
+    refused = result.scalars["attack_success_rate[t, 0.5]"]
+    assert refused.value is None
+    assert "none of the inputs right" in refused.reason
+    assert "gets none of 120 test inputs right" in result.answer
+    assert result.scalars["median_broken_eps[t]"].value == 0.0
+
+
+def test_a_single_class_in_the_data():
+    oracle, x, y = linear()
+    result = audit(bundle_of(oracle, x[y == 1], y[y == 1]), threat(Norm.Linf, 0.1))
+    assert 0 < result.scalars["robust_accuracy[t, 0.1]"].value < 1
+
+
+def test_samples():
+    oracle, x, y = linear()
+    few = audit(bundle_of(oracle, x, y), threat(Norm.L2, 0.2), samples=7)
+    assert few.scalars["clean_accuracy"].n == 7
+    everything = audit(bundle_of(oracle, x, y), threat(Norm.L2, 0.2), samples="all", batch_size=11)
+    assert everything.scalars["clean_accuracy"].n == 120
+
+
+def test_batches_of_any_size_agree_without_random_starts():
+    oracle, x, y = linear(classes=4)
+    found = [
+        audit(bundle_of(oracle, x, y), threat(Norm.L1, 0.5, 1.5), batch_size=size, random_start=False)
+        for size in (1, 50, 1000)
+    ]
+    for other in found[1:]:
+        np.testing.assert_array_equal(other.arrays["broken_eps.t"], found[0].arrays["broken_eps.t"])
+
+
+@pytest.mark.parametrize("norm", CONVEX)
+def test_tables_in_float64_with_bounds_for_each_feature(norm):
+    # Columns of very different scale: float32 cannot hold x + eps of the large ones.
+    rng = np.random.default_rng(0)
+    scale = np.array([1.0, 1e5, 1e-3, 1.0])
+    x = rng.uniform(size=(80, 4)) * scale
+    oracle = LinearOracle.binary(1 / scale, -2.0)
+    y = oracle.predict(x)
+    bounds = (tuple(np.zeros(4)), tuple(scale))
+    seen = []
+
+    class Recording(Wrapped):
+        def predict(self, x):
+            seen.append(np.array(x))
+            return oracle.predict(x)
+
+    model = Recording(oracle.torch_module(), 2)
+    bundle = bundle_of(model, x, y, bounds=bounds)
+    bundle = replace(bundle, schema=replace(bundle.schema, features=("a", "b", "c", "d")))
+    eps = 0.05
+    result = audit(bundle, threat(norm, eps), attacks=["pgd"], gallery=3)
+    assert result.scalars["robust_accuracy[t, 0.05]"].value < 1
+    x_adv = seen[2]  # after the clean inputs, twice
+    assert (sizes(x, x_adv, norm) <= eps * (1 + 1e-9)).all()
+    assert ((x_adv >= 0) & (x_adv <= scale)).all()
+    table = result.tables["examples.t"]
+    assert 0 < len(table.rows) <= 3
+    assert "\u2192" in table.rows[0][-1]
+    assert not result.images
+
+
+@pytest.mark.parametrize(("channels", "ndim"), [(1, 4), (3, 5), (2, 4)])
+def test_the_gallery_of_pictures(channels, ndim):
+    shape = (channels, 4, 4)
+    oracle = LinearOracle.seeded(0, input_shape=shape, classes=2)
+    x = np.random.default_rng(0).uniform(size=(30, *shape)).astype(np.float32)
+    bundle = bundle_of(oracle, x, oracle.predict(x), layout="image", classes=("<b>cat</b>", "dog"))
+    result = audit(bundle, threat(Norm.Linf, 0.3), gallery=4)
+    grid = result.images["gallery.t"]
+    assert grid.images.shape[:4] == (4, 3, 4, 4)
+    assert grid.images.ndim == ndim
+    assert grid.column_labels == ("clean", "perturbed", "perturbation, scaled")
+    assert "scaled: mid-grey is no change" in grid.caption
+    assert len(grid.cell_labels) == len(grid.row_labels) == 4
+    row = int(grid.row_labels[0].removeprefix("row ")) - 100
+    expected = np.rint(x[row].mean(0) * 255) if channels == 2 else np.rint(x[row][0] * 255)
+    shown = grid.images[0, 0, :, :, 0] if channels == 3 else grid.images[0, 0]
+    assert np.abs(shown.astype(int) - expected).max() <= 1
+    none = audit(bundle, threat(Norm.Linf, 0.3), gallery=0)
+    assert not none.images
+
+
+def test_data_without_bounds_or_a_shape_of_its_own():
+    oracle = LinearOracle.seeded(0, input_shape=(2, 6), classes=3)
+    x = np.random.default_rng(0).normal(size=(40, 2, 6)).astype(np.float32) * 50
+    result = audit(
+        bundle_of(oracle, x, oracle.predict(x), bounds=None, layout="array"), threat(Norm.L2, 20)
+    )
+    exact = oracle.min_norm(x, oracle.predict(x), Norm.L2)
+    assert result.scalars["robust_accuracy[t, 20]"].value == pytest.approx((exact > 20).mean(), abs=0.05)
+    assert not result.images
+    assert set(result.tables) == {"worst_case", "attacks"}
+
+
+def test_the_answer_is_made_from_the_numbers():
+    oracle, x, y = linear()
+    result = audit(bundle_of(oracle, x, y), threat(Norm.Linf, 0.1), threat(Norm.L2, 0.3, name="u"))
+    for name in ("robust_accuracy[t, 0.1]", "robust_accuracy[u, 0.3]"):
+        assert f"{100 * result.scalars[name].value:.1f} %" in result.answer
+    assert "120 test inputs" in result.answer
+
+
+# ---------------------------------------------------------------- models that defend themselves
+
+
+class Chain(nn.Module):
+    def __init__(self, before, inner, after):
+        super().__init__()
+        self.before, self.inner, self.after = before, inner, after
+
+    def forward(self, x):
+        return self.after(self.inner(self.before(x)))
+
+
+def same(x):
+    return x
+
+
+def disguised(before=same, after=same, n=80):
+    oracle, x, y = linear(n=n)
+    model = Wrapped(Chain(before, oracle.torch_module(), after), 2)
+    return bundle_of(model, x, model.predict(x))
+
+
+def test_an_undefended_model_raises_no_caveat():
+    assert not failed(audit(disguised(), threat(Norm.Linf, 0.05, 0.2), threat(Norm.L1, 1, name="u")))
+
+
+def test_a_saturated_softmax_is_caught():
+    result = audit(disguised(after=lambda z: z * 1e5), threat(Norm.Linf, 0.05, 0.2))
+    assert {"zero-gradients", "gradient-masking-suspected"} <= failed(result)
+    margin = audit(disguised(after=lambda z: z * 1e5), threat(Norm.Linf, 0.05, 0.2), loss="margin")
+    assert not failed(margin)
+
+
+def test_a_quantising_front_layer_is_caught():
+    result = audit(disguised(before=lambda x: torch.round(x * 4) / 4 + 0 * x), threat(Norm.L2, 0.5))
+    assert {"zero-gradients", "gradient-masking-suspected"} <= failed(result)
+
+
+def test_random_noise_is_caught():
+    generator = torch.Generator().manual_seed(0)
+    result = audit(
+        disguised(before=lambda x: x + 0.2 * torch.randn(x.shape, generator=generator)),
+        threat(Norm.Linf, 0.1),
+    )
+    assert "random-output" in failed(result)
+
+
+def test_probabilities_are_caught():
+    result = audit(disguised(after=lambda z: torch.softmax(z, 1)), threat(Norm.Linf, 0.1))
+    assert "probabilities-as-logits" in failed(result)
+
+
+def test_gradients_of_another_model_are_caught():
+    oracle, x, y = linear()
+
+    class Other(Wrapped):
+        def torch_module(self):
+            return LinearOracle.seeded(5, input_shape=(D,), classes=2).torch_module()
+
+    result = audit(bundle_of(Other(oracle.torch_module(), 2), x, y), threat(Norm.Linf, 0.2))
+    assert {"gradients-of-another-model", "success-not-confirmed"} <= failed(result)
+    # What such an attack breaks is broken all the same, by the audited model's own word.
+    exact = oracle.min_norm(x, y, Norm.Linf, (0.0, 1.0))
+    assert result.scalars["robust_accuracy[t, 0.2]"].value >= (exact > 0.2).mean()
+
+
+def test_an_iterative_attack_weaker_than_one_step_is_caught():
+    result = audit(disguised(), threat(Norm.Linf, 0.2), random_start=False, steps=3, step=1e-4)
+    assert {"weaker-iterative", "gradient-masking-suspected"} <= failed(result)
+
+
+def attack(run, **changes):
+    return replace(CATALOGUE["pgd"], name="pgd", run=run, **changes)
+
+
+def pretend(case, x_adv, claimed=True):
+    claims = torch.full((len(case.x),), claimed)
+    return Attempt(x_adv=x_adv, claimed=claims, gradients=0, queries=0)
+
+
+def test_an_attack_that_loses_strength_is_caught(monkeypatch):
+    honest = CATALOGUE["pgd"].run
+
+    def fading(case, params):
+        return honest(case, params) if case.eps < 0.2 else pretend(case, case.x, claimed=False)
+
+    monkeypatch.setitem(CATALOGUE, "pgd", attack(fading))
+    result = audit(disguised(), threat(Norm.Linf, 0.1, 0.3), attacks=["pgd"])
+    assert failed(result) == {"not-monotone"}
+    scalars = result.scalars
+    # Carried over: what was broken with less stays broken.
+    assert scalars["robust_accuracy[t, 0.3]"].value == scalars["robust_accuracy[t, 0.1]"].value < 1
+
+
+def test_claims_are_not_believed(monkeypatch):
+    monkeypatch.setitem(CATALOGUE, "pgd", attack(lambda case, params: pretend(case, case.x)))
+    result = audit(disguised(), threat(Norm.Linf, 0.1), attacks=["pgd"])
+    assert failed(result) == {"success-not-confirmed"}
+    assert result.scalars["robust_accuracy[t, 0.1]"].value == 1.0
+
+
+@pytest.mark.parametrize("norm", CONVEX)
+def test_an_attack_that_leaves_the_ball_gains_nothing(norm, monkeypatch):
+    oracle, x, y = linear()
+    exact = oracle.min_norm(x, y, norm, (0.0, 1.0))
+    eps = round(float(np.quantile(exact, 0.3)), 4)
+    w = torch.tensor(oracle.weights[1] - oracle.weights[0], dtype=torch.float32)
+
+    def cheat(case, params):
+        away = torch.where(case.y[:, None] == 1, -w, w)
+        return pretend(case, case.x + 1e3 * away)
+
+    monkeypatch.setitem(CATALOGUE, "pgd", attack(cheat))
+    result = audit(bundle_of(oracle, x, y), threat(norm, eps), attacks=["pgd"])
+    assert result.scalars[f"robust_accuracy[t, {eps}]"].value >= (exact > eps).mean()
+
+
+def test_an_attack_that_returns_nonsense(monkeypatch):
+    monkeypatch.setitem(
+        CATALOGUE, "pgd", attack(lambda case, params: pretend(case, case.x * math.nan, False))
+    )
+    result = audit(disguised(), threat(Norm.Linf, 0.1), attacks=["pgd"])
+    assert result.scalars["robust_accuracy[t, 0.1]"].value == 1.0
+    monkeypatch.setitem(CATALOGUE, "pgd", attack(lambda case, params: pretend(case, case.x[:, :2])))
+    with pytest.raises(ModelError, match=r"returned shape \(80, 2\) for inputs of shape \(80, 12\)"):
+        audit(disguised(), threat(Norm.Linf, 0.1), attacks=["pgd"])
+
+
+def test_an_attack_of_one_norm_is_not_run_in_another(monkeypatch):
+    monkeypatch.setitem(CATALOGUE, "pgd", attack(CATALOGUE["pgd"].run, norms=frozenset({Norm.L2})))
+    result = audit(disguised(), threat(Norm.Linf, 0.1), threat(Norm.L2, 0.3, name="u"))
+    assert "attack_success_rate[t, 0.1, pgd]" not in result.scalars
+    assert "attack_success_rate[u, 0.3, pgd]" in result.scalars
+
+
+# --------------------------------------------------------------------------- what cannot be used
+
+
+@pytest.mark.parametrize(
+    ("after", "message"),
+    [
+        (lambda z: z * math.nan, "outputs are not finite for 80 of 80 inputs"),
+        (lambda z: z[:, :1], r"returned shape \(80, 1\) for 80 inputs"),
+        (lambda z: z.sum(0), r"returned shape \(2,\) for 80 inputs"),
+        (lambda z: z.detach(), "do not depend on its inputs through differentiable"),
+        (lambda z: z + 0 * torch.sqrt(0 * z), "gradient of the cross-entropy loss"),
+    ],
+)
+def test_a_model_that_cannot_be_attacked_is_one_clear_error(after, message):
+    bundle = disguised()
+    inner = bundle.model.torch_module()
+
+    class Odd(Wrapped):
+        def torch_module(self):
+            return Chain(same, inner, after).eval()
+
+    with pytest.raises(ModelError, match=message):
+        audit(replace(bundle, model=Odd(inner, 2)), threat(Norm.L2, 0.1))
+
+
+def test_data_that_cannot_be_attacked_is_one_clear_error():
+    oracle, x, y = linear()
+    small = threat(Norm.L2, 0.1)
+    with pytest.raises(DataError, match="labels from 0 to 7, but the model has outputs for classes"):
+        audit(bundle_of(oracle, x, np.where(np.arange(len(y)) == 3, 7, y)), small)
+    with pytest.raises(DataError, match="empty"):
+        audit(bundle_of(oracle, x[:0], y[:0]), small)
+    hole = x.copy()
+    hole[3, 2] = np.nan
+    with pytest.raises(DataError, match="not finite"):
+        audit(bundle_of(oracle, hole, y), small)
+    with pytest.raises(DataError, match="holds 3 values an end, but an input has 12"):
+        audit(bundle_of(oracle, x, y, bounds=((0.0,) * 3, 1.0)), small)
+    with pytest.raises(DataError, match="lower end above its upper end"):
+        audit(bundle_of(oracle, x, y, bounds=(1.0, 0.0)), small)
+    with pytest.raises(DataError, match="int64 inputs"):
+        audit(bundle_of(oracle, x.astype(np.int64), y), small)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"attacks": ["pgd", "nonesuch"]}, "unknown attack 'nonesuch'; known: fgsm, pgd"),
+        ({"attacks": []}, "at least one attack"),
+        ({"attacks": ["pgd", "pgd"]}, "named twice"),
+        ({"steps": 0}, "greater than 0"),
+        ({"step": -1.0}, "greater than 0"),
+        ({"samples": "some"}, "all"),
+        ({"loss": "hinge"}, "cross-entropy"),
+        ({"stesp": 3}, "Extra inputs"),
+    ],
+)
+def test_wrong_parameters_are_refused(params, message):
+    with pytest.raises(ValueError, match=message):
+        SuiteParams(**params)
+
+
+def test_the_length_of_a_step():
+    assert SuiteParams(steps=40).step_length(0.8) == pytest.approx(0.05)
+    assert SuiteParams(steps=40, relative_step=4).step_length(0.8) == pytest.approx(0.08)
+    assert SuiteParams(step=0.01).step_length(0.8) == 0.01
+
+
+def test_the_catalogue_is_whole():
+    for name, entry in CATALOGUE.items():
+        assert isinstance(entry, Attack)
+        assert entry.name == name
+        assert entry.norms <= set(Norm)
+        assert entry.knowledge in ("white box", "black box")
+
+
+def test_the_model_and_the_data_of_a_bundle_stay_as_they_were():
+    bundle = make_bundle(AttackSuite.needs, layout="image", model="network")
+    module = bundle.model.torch_module()
+    before = {k: v.clone() for k, v in module.state_dict().items()}
+    x = bundle.split("test").x.copy()
+    audit(bundle, threat(Norm.L1, 1), steps=3)
+    assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
+    np.testing.assert_array_equal(bundle.split("test").x, x)
+    assert all(p.requires_grad and p.grad is None for p in module.parameters())

@@ -1,0 +1,133 @@
+"""What imports need: each module stands alone and warns of nothing, the light ones stay light."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PLUGINS = ROOT / "plugins" / "robreport_plugins"
+HEAVY = ["altair", "art", "numba", "pandas", "sklearn", "torch", "weasyprint"]
+
+
+def modules(package: Path) -> list[str]:
+    """The dotted names of all modules below a package, but for `__main__`, which runs on import."""
+    return [
+        ".".join(path.relative_to(package.parent).with_suffix("").parts).removesuffix(".__init__")
+        for path in sorted(package.rglob("*.py"))
+        if path.name != "__main__.py"
+    ]
+
+
+def families() -> list[str]:
+    return [path.parent.name for path in sorted(PLUGINS.glob("*/__init__.py"))]
+
+
+# Imports the heavy third-party packages once, then forks for each module: alone in its process as
+# far as this project goes, without paying for torch every time. The filters are set after the
+# third-party imports, whose warnings are not ours to mend.
+ALONE = """
+import importlib, json, os, sys, traceback, warnings
+
+for name in json.loads(sys.argv[1]):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        importlib.import_module(name)
+
+failures = {}
+for name in json.load(sys.stdin):
+    inlet, outlet = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(inlet)
+        message = ""
+        warnings.simplefilter("error")
+        try:
+            importlib.import_module(name)
+        except BaseException:
+            message = traceback.format_exc(limit=-4)
+        with os.fdopen(outlet, "w") as pipe:
+            pipe.write(message)
+        os._exit(0)
+    os.close(outlet)
+    with os.fdopen(inlet) as pipe:
+        message = pipe.read()
+    _, status = os.waitpid(child, 0)
+    if message or status:
+        failures[name] = message or f"the process ended with status {status}"
+json.dump(failures, sys.stdout)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_each_module_imports_alone_without_a_warning() -> None:
+    names = modules(ROOT / "robreport") + modules(PLUGINS)
+    assert "robreport.result" in names
+    preloaded = ["numba", "pandas", "scipy.stats", "sklearn.linear_model", "torch"]
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", ALONE, json.dumps(preloaded)],
+        input=json.dumps(names),
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    failures = json.loads(run.stdout)
+    assert not failures, "\n".join(f"{name}\n{trace}" for name, trace in failures.items())
+
+
+def loaded_by(statement: str) -> list[str]:
+    """Which of the heavy packages a fresh interpreter has loaded after the statement."""
+    code = f"{statement}\nimport sys\nprint(*({{*{HEAVY!r}}} & {{*sys.modules}}))"
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    return sorted(run.stdout.split())
+
+
+def test_a_heavy_import_would_be_seen() -> None:
+    assert "pandas" in loaded_by("import pandas")
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["robreport", "robreport.cli", *(f"robreport_plugins.{name}" for name in families())],
+)
+def test_a_light_import_stays_light(module: str) -> None:
+    assert loaded_by(f"import {module}") == []
+
+
+def test_the_public_names_exist_and_are_light() -> None:
+    assert loaded_by("import robreport\nfor n in robreport.__all__: getattr(robreport, n)") == []
+
+
+def imported(path: Path) -> set[str]:
+    """The top-level packages that a file names in its imports, wherever in the file they stand."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add((node.module or "").partition(".")[0])
+    return found
+
+
+def test_kernels_import_only_numpy_and_numba() -> None:
+    # import-linter has no contract that allows a list and forbids the rest.
+    kernels = sorted(PLUGINS.rglob("_kernels.py"))
+    assert kernels
+    allowed = {"__future__", "numba", "numpy"}
+    beyond = {str(path.relative_to(ROOT)): imported(path) - allowed for path in kernels}
+    assert {path: names for path, names in beyond.items() if names} == {}
