@@ -106,7 +106,9 @@ def write_documents(
     extra, failures = registry.sections(run)
     for plugin, error in failures:
         watcher.warn(f"plugin {plugin}: its report section broke: {error}")
-    theme = registry.themes.get(str(run.audit.get("theme", "default"))) or registry.themes["default"]
+    theme = (
+        registry.themes.get(str(run.audit.get("theme", "default"))) or registry.themes["default"]
+    )
     files = RecordFiles(
         audit_json=record.audit_json,
         arrays_npz=record.arrays_npz,
@@ -139,7 +141,9 @@ def write_documents(
     return broken
 
 
-def render_run(folder: Path, *, output: Path | None = None, observer: Observer | None = None) -> Path:
+def render_run(
+    folder: Path, *, output: Path | None = None, observer: Observer | None = None
+) -> Path:
     """Make the documents of a run folder anew from its record alone.
 
     Raises
@@ -153,8 +157,12 @@ def render_run(folder: Path, *, output: Path | None = None, observer: Observer |
     run, record = load_run(folder)
     place = (output or folder).absolute()
     with run_folder(place) as fresh:
-        shutil.copytree(folder, fresh, dirs_exist_ok=True,
-                        ignore=shutil.ignore_patterns("report.*", "manifest.json"))
+        shutil.copytree(
+            folder,
+            fresh,
+            dirs_exist_ok=True,
+            ignore=shutil.ignore_patterns("report.*", "manifest.json"),
+        )
         if write_documents(run, record, Registry(), fresh, watcher):
             raise RenderError(f"not every document of {folder} could be made; see above.")
         write_manifest(fresh)
@@ -168,7 +176,7 @@ def check_audit(
     watcher = observer or Quiet()
     plan = read_plan(path, overrides)
     with workplace(plan.spec, True, watcher) as (folder, cache), open_workshop(plan) as workshop:
-        prepared = prepare(plan, workshop, folder, lambda report: None)
+        prepared = prepare(plan, workshop, folder, cache, lambda report: None)
         return prepared, forecast(prepared, cache or Cache(folder / "no-cache"))
 
 
@@ -198,5 +206,7 @@ def workplace(
     folder = Path(tempfile.mkdtemp(prefix=f"run-{os.getpid()}-", dir=parent))
     try:
         yield folder, cache
+        if cache is not None:
+            cache.prune()
     finally:
         shutil.rmtree(folder, ignore_errors=True)

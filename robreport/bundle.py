@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from enum import Flag, auto
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
@@ -90,7 +89,8 @@ class ModelHandle:
 
     def torch_module(self) -> torch.nn.Module:
         """Return a module in eval mode mapping data-space ``(n, *input_shape)`` float32 tensors
-        to logits ``(n, k)`` (or ``(n, 1)`` values), differentiable in its input."""
+        to logits ``(n, k)`` (or ``(n, 1)`` values), differentiable in its input.
+        """
         raise NotOffered(f"{self.name}: torch_module")
 
     def refit(self, x: Array, y: Array, seed: int) -> ModelHandle:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from typing import Any
 
+from pydantic import BaseModel
+from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic.fields import FieldInfo
 
 from robreport.bundle import Needs
-from robreport.metric import Comparison
+from robreport.metric import Comparison, Params
 from robreport.plugins import Registry
+from robreport.spec import jsonable
 
 
 def listing(registry: Registry) -> list[dict[str, str]]:
@@ -30,9 +34,11 @@ def describe(registry: Registry, identity: str) -> dict[str, Any]:
     metric = registry.metrics[identity]
     comparison = issubclass(metric, Comparison)
     needs: Needs = getattr(metric, "needs", Needs.NONE)
+    types = _types(metric.Params)
     return {
         "id": identity,
         "kind": "comparison" if comparison else "metric",
+        "scope": getattr(metric, "scope", ""),
         "title": metric.title,
         "question": metric.question,
         "summary": metric.summary,
@@ -48,7 +54,7 @@ def describe(registry: Registry, identity: str) -> dict[str, Any]:
         "params": [
             {
                 "name": name,
-                "type": _type(metric.Params.model_json_schema()["properties"][name]),
+                "type": types.get(name, "any"),
                 "default": _default(field),
                 "description": field.description or "",
             }
@@ -76,19 +82,31 @@ def wrapped(description: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _type(schema: dict[str, Any]) -> str:
-    """A parameter's type and limits in words, from its JSON Schema."""
+def _types(params: type[Params]) -> dict[str, str]:
+    """Return each parameter's type and limits in words, from the JSON Schema of all."""
+    try:
+        schema = params.model_json_schema(by_alias=False)
+    except PydanticInvalidForJsonSchema:
+        # a type of the plugin's own, which no schema can express
+        return {name: str(field.annotation) for name, field in params.model_fields.items()}
+    named = schema.get("$defs", {})
+    return {name: _type(part, named) for name, part in schema.get("properties", {}).items()}
+
+
+def _type(schema: dict[str, Any], named: dict[str, Any]) -> str:
+    """Return a type and its limits in words; `named` are the types that it may refer to."""
     if "enum" in schema:
-        return " | ".join(map(str, schema["enum"]))
+        return " | ".join(_toml(word) for word in schema["enum"])
     if "const" in schema:
-        return str(schema["const"])
+        return _toml(schema["const"])
     if "anyOf" in schema:
-        return " | ".join(_type(part) for part in schema["anyOf"])
+        return " | ".join(_type(part, named) for part in schema["anyOf"])
     if "$ref" in schema:
-        return str(schema["$ref"]).rpartition("/")[2]
-    word = str(schema.get("type", "any"))
+        name = str(schema["$ref"]).rpartition("/")[2]
+        return _type(named[name], {}) if "enum" in named.get(name, {}) else name
+    word = {"null": "none"}.get(str(schema.get("type", "any")), str(schema.get("type", "any")))
     if word == "array" and "items" in schema:
-        word = f"list of {_type(schema['items'])}"
+        word = f"list of {_type(schema['items'], named)}"
     limits = [
         f"{sign} {schema[key]}"
         for key, sign in (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"),
@@ -101,5 +119,15 @@ def _type(schema: dict[str, Any]) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    default = field.get_default(call_default_factory=True)
-    return "none" if default is None else str(default)
+    if field.default_factory_takes_validated_data:
+        return "made from the others"
+    return _toml(field.get_default(call_default_factory=True))
+
+
+def _toml(value: Any) -> str:
+    """Return a value as an audit file would hold it; none has no spelling there."""
+    if value is None:
+        return "none"
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    return json.dumps(jsonable(value), ensure_ascii=False)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import math
-import zipfile
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
 from robreport.errors import MetricError, RecordError
+from robreport.npz import KINDS
 from robreport.outcome import Computed, Failed, Outcome, Skipped, Status, Subject
 from robreport.result import (
     Caveat,
@@ -31,8 +31,9 @@ from robreport.result import (
 )
 
 Array = npt.NDArray[Any]
-MAX_ARRAYS_BYTES = 4 * 2**30
 MAX_JSON_BYTES = 512 * 2**20
+MAX_DEPTH = 100
+_NAME = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,64}\Z")
 
 
 def plain(value: Any) -> Any:
@@ -43,11 +44,16 @@ def plain(value: Any) -> Any:
     MetricError
         A NaN, an infinity, or something that is no plain value.
     """
-    if value is None or isinstance(value, bool | str):
-        return str(value) if isinstance(value, str) else value
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        # half a surrogate pair comes from a file name that is no UTF-8; it can be shown only
+        return str(value).encode("utf-8", "backslashreplace").decode()
     if isinstance(value, np.bool_):
         return bool(value)
     if isinstance(value, int | np.integer):
+        if abs(int(value)) >= 2**64:
+            raise MetricError("a whole number of more than 64 bits cannot stand in a record")
         return int(value)
     if isinstance(value, float | np.floating):
         if not math.isfinite(value):
@@ -56,7 +62,7 @@ def plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {plain(str(key)): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         items = sorted(value) if isinstance(value, set | frozenset) else value
         return [plain(item) for item in items]
@@ -77,18 +83,52 @@ def from_json(raw: bytes, what: str) -> Any:
     Raises
     ------
     RecordError
-        Not JSON, not strict (NaN), too large, or nested too deeply.
+        Not JSON, not strict (NaN, infinities, a key twice, half a surrogate pair), too large, or
+        nested too deeply.
     """
 
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is not strict JSON")
 
+    def number(text: str) -> float:
+        value = float(text)
+        if not math.isfinite(value):
+            raise ValueError(f"{text[:40]} is beyond what a number can hold")
+        return value
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise ValueError("an object has a key twice")
+        return found
+
     if len(raw) > MAX_JSON_BYTES:
         raise RecordError(f"{what} has {len(raw):,} bytes; at most {MAX_JSON_BYTES:,} are read.")
     try:
-        return json.loads(raw, parse_constant=refuse)
+        tree = json.loads(raw, parse_constant=refuse, parse_float=number, object_pairs_hook=once)
+        _check_tree(tree)
     except (ValueError, RecursionError) as error:
         raise RecordError(f"{what} is not strict JSON: {error}.") from None
+    return tree
+
+
+def _check_tree(tree: Any) -> None:
+    """Refuse what recursion over the tree, or writing it again, would stumble over."""
+    level = [tree]
+    for _ in range(MAX_DEPTH):
+        inner: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                inner += value.keys()
+                inner += value.values()
+            elif isinstance(value, list):
+                inner += value
+            elif isinstance(value, str) and not value.isascii():
+                value.encode()
+        if not inner:
+            return
+        level = inner
+    raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
 
 
 @cache
@@ -107,6 +147,8 @@ def parse(kind: Any, tree: object, what: str) -> Any:
     """
     try:
         return adapter(kind).validate_python(tree)
+    except RecursionError:
+        raise RecordError(f"{what} is nested too deeply.") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
@@ -114,25 +156,29 @@ def parse(kind: Any, tree: object, what: str) -> Any:
 
 
 def result_to_json(result: Result, prefix: str = "") -> tuple[dict[str, Any], dict[str, Array]]:
-    """Return (JSON, arrays by key); keys are ``prefix`` + name, pictures ``prefix`` + images/NAME."""
+    """Return (JSON, arrays by key): ``prefix`` + name; pictures at ``prefix`` + images/NAME."""
     check_result(result)
     arrays: dict[str, Array] = {}
     named: dict[str, Any] = {}
     for name, array in result.arrays.items():
-        kept = np.ascontiguousarray(array)
-        if kept.dtype.kind not in "biufU":
+        # not ascontiguousarray: it makes a row of a single number
+        kept = np.asarray(array, order="C")
+        if kept.dtype.kind not in KINDS or not kept.dtype.itemsize:
             raise MetricError(f"array {name} has dtype {kept.dtype}, which no record can hold")
         arrays[prefix + name] = kept
         named[name] = {"key": prefix + name, "shape": list(kept.shape), "dtype": str(kept.dtype)}
     images: dict[str, Any] = {}
     for name, grid in result.images.items():
         key = f"{prefix}images/{name}"
-        arrays[key] = np.ascontiguousarray(grid.images)
-        fields = {f.name: plain(getattr(grid, f.name)) for f in dataclasses.fields(grid)
-                  if f.name != "images"}
+        arrays[key] = np.asarray(grid.images, order="C")
+        fields = {
+            f.name: plain(getattr(grid, f.name))
+            for f in dataclasses.fields(grid)
+            if f.name != "images"
+        }
         images[name] = {**fields, "key": key}
     tree = {
-        "answer": result.answer,
+        "answer": plain(result.answer),
         "scalars": plain(result.scalars),
         "tables": plain(result.tables),
         "figures": plain(result.figures),
@@ -141,7 +187,7 @@ def result_to_json(result: Result, prefix: str = "") -> tuple[dict[str, Any], di
         "caveats": plain(result.caveats),
         "checks": plain(result.checks),
         "arrays": named,
-        "artifacts": {name: path.name for name, path in result.artifacts.items()},
+        "artifacts": {name: plain(path.name) for name, path in result.artifacts.items()},
     }
     return tree, arrays
 
@@ -158,11 +204,21 @@ def result_from_json(
     """
     if not isinstance(tree, Mapping):
         raise RecordError(f"{what} is damaged: an object is needed.")
+    for field in dataclasses.fields(Result):
+        if field.name not in tree:
+            raise RecordError(f"{what} is damaged: it has no {field.name}.")
 
     def array(key: object) -> Array:
         if not isinstance(key, str) or key not in arrays:
             raise RecordError(f"{what} refers to the array {key!r}, which is missing.")
         return arrays[key]
+
+    def described(name: str, item: object) -> Array:
+        fields = _mapping({name: item}, name, f"{what}.arrays")
+        found = array(fields.get("key"))
+        if fields.get("shape") != list(found.shape) or fields.get("dtype") != str(found.dtype):
+            raise RecordError(f"{what}.arrays.{name} does not describe the array that is there.")
+        return found
 
     images = {}
     for name, item in _mapping(tree, "images", what).items():
@@ -173,19 +229,16 @@ def result_from_json(
     named = _mapping(tree, "arrays", what)
     result = Result(
         answer=parse(str, tree.get("answer"), f"{what}.answer"),
-        scalars=parse(dict[str, Scalar], tree.get("scalars", {}), f"{what}.scalars"),
-        tables=parse(dict[str, Table], tree.get("tables", {}), f"{what}.tables"),
-        figures=parse(dict[str, Figure], tree.get("figures", {}), f"{what}.figures"),
+        scalars=parse(dict[str, Scalar], tree["scalars"], f"{what}.scalars"),
+        tables=parse(dict[str, Table], tree["tables"], f"{what}.tables"),
+        figures=parse(dict[str, Figure], tree["figures"], f"{what}.figures"),
         images=images,
-        findings=parse(tuple[Finding, ...], tree.get("findings", ()), f"{what}.findings"),
-        caveats=parse(tuple[Caveat, ...], tree.get("caveats", ()), f"{what}.caveats"),
-        checks=parse(tuple[Check, ...], tree.get("checks", ()), f"{what}.checks"),
-        arrays={
-            name: array(item.get("key") if isinstance(item, Mapping) else None)
-            for name, item in named.items()
-        },
+        findings=parse(tuple[Finding, ...], tree["findings"], f"{what}.findings"),
+        caveats=parse(tuple[Caveat, ...], tree["caveats"], f"{what}.caveats"),
+        checks=parse(tuple[Check, ...], tree["checks"], f"{what}.checks"),
+        arrays={name: described(name, item) for name, item in named.items()},
         artifacts={
-            name: (artifacts or Path()) / Path(str(file)).name
+            name: (artifacts or Path()) / _file_name(file, f"{what}.artifacts.{name}")
             for name, file in _mapping(tree, "artifacts", what).items()
         },
     )
@@ -193,6 +246,13 @@ def result_from_json(
         return check_result(result)
     except MetricError as error:
         raise RecordError(f"{what} cannot be used: {error}.") from None
+
+
+def _file_name(value: object, what: str) -> str:
+    """Return a bare file name: one that leads into no other folder."""
+    if not isinstance(value, str) or not re.fullmatch(r"(?!\.\.?\Z)[^/\\\0]{1,255}", value):
+        raise RecordError(f"{what} is damaged: {value!r} is no file name.")
+    return value
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -229,9 +289,10 @@ def outcome_to_json(outcome: Outcome, status: Status) -> tuple[dict[str, Any], d
         )},
     }  # fmt: skip
     if isinstance(outcome, Skipped):
-        return {**tree, "outcome": "skipped", "reason": outcome.reason}, {}
+        return {**tree, "outcome": "skipped", "reason": plain(outcome.reason)}, {}
     if isinstance(outcome, Failed):
-        return {**tree, "outcome": "failed", "reason": outcome.error, "kind": outcome.kind}, {}
+        reason = plain(outcome.error)
+        return {**tree, "outcome": "failed", "reason": reason, "kind": outcome.kind}, {}
     result, arrays = result_to_json(outcome.result, prefix=f"{about.key}/")
     return {**tree, "outcome": "computed", **result}, arrays
 
@@ -244,6 +305,12 @@ def outcome_from_json(
         raise RecordError("audit.json is damaged: an outcome must be an object.")
     fields = {f.name: tree[f.name] for f in dataclasses.fields(Subject) if f.name in tree}
     about = cast(Subject, parse(Subject, fields, "audit.json outcome"))
+    for name in (about.name, *([] if about.model is None else [about.model])):
+        # names become folders
+        if not _NAME.match(name):
+            raise RecordError(
+                f"audit.json is damaged: {name!r} is no name of a measurement or model."
+            )
     volatile = execution.get(about.key, {})
     volatile = volatile if isinstance(volatile, Mapping) else {}
     what = f"audit.json outcome {about.key}"
@@ -251,8 +318,12 @@ def outcome_from_json(
     if kind == "skipped":
         return cast(Skipped, parse(Skipped, {"about": about, "reason": tree.get("reason")}, what))
     if kind == "failed":
-        fields = {"about": about, "error": tree.get("reason"), "kind": tree.get("kind"),
-                  **{k: volatile[k] for k in ("trace", "log", "seconds") if k in volatile}}
+        fields = {
+            "about": about,
+            "error": tree.get("reason"),
+            "kind": tree.get("kind"),
+            **{k: volatile[k] for k in ("trace", "log", "seconds") if k in volatile},
+        }
         return cast(Failed, parse(Failed, fields, what))
     if kind != "computed":
         raise RecordError(f"{what} is of the unknown kind {kind!r}.")
@@ -267,46 +338,3 @@ class _Volatile:
     seconds: float = 0.0
     cached: bool = False
     peak_memory: int = 0
-
-
-def arrays_to_npz(arrays: Mapping[str, Array]) -> bytes:
-    """Return a compressed npz with the same bytes for the same arrays."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for key in sorted(arrays):
-            content = io.BytesIO()
-            np.lib.format.write_array(content, np.ascontiguousarray(arrays[key]), allow_pickle=False)
-            # a fixed date: the archive must not depend on the clock
-            info = zipfile.ZipInfo(f"{key}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-            info.compress_type = zipfile.ZIP_DEFLATED
-            info.external_attr = 0o644 << 16
-            archive.writestr(info, content.getvalue())
-    return buffer.getvalue()
-
-
-def arrays_from_npz(path: Path, what: str) -> dict[str, Array]:
-    """Read an npz that may be hostile: no pickle, bounded size.
-
-    Raises
-    ------
-    RecordError
-        Not an npz, damaged, or larger unpacked than is read.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            total = sum(info.file_size for info in archive.infolist())
-            if total > MAX_ARRAYS_BYTES:
-                raise RecordError(f"{what} unpacks to {total:,} bytes; at most "
-                                  f"{MAX_ARRAYS_BYTES:,} are read.")
-            found = {}
-            for info in archive.infolist():
-                with archive.open(info) as file:
-                    content = io.BytesIO(file.read(info.file_size + 1))
-                found[info.filename.removesuffix(".npy")] = np.lib.format.read_array(
-                    content, allow_pickle=False, max_header_size=10_000
-                )
-            return found
-    except RecordError:
-        raise
-    except Exception as error:  # zipfile, zlib and the header parser raise many kinds
-        raise RecordError(f"{what} is damaged: {type(error).__name__}: {error}.") from None

@@ -152,9 +152,10 @@ def problems_of(
         if any(other.startswith((f"{place}.", f"{place}[")) for other in found):
             continue
         problems += said.get(place, [])
-        if wanted := needs.get(place):
-            message = f"{' or '.join(wanted)} is needed, found {shown(found[place])}."
-            problems.append(Problem(place, message, _nearest(wanted, found[place])))
+        allowed = needs.get(place, [])
+        if allowed:
+            message = f"{' or '.join(allowed)} is needed, found {shown(found[place])}."
+            problems.append(Problem(place, message, _nearest(allowed, found[place])))
     return problems
 
 

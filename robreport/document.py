@@ -43,8 +43,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """A reference to an anchor of this document; without text, the anchor's own label is shown
-    ("Figure 3", "4.2")."""
+    """A reference to an anchor; without text, its own label is shown ("Figure 3")."""
 
     anchor: str
     text: str = ""
@@ -68,8 +67,10 @@ class Note:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prose:
-    """A paragraph. ``lead`` is set large: a question's answer, a page's sentence. Text between
-    backticks is set as code; nothing else is interpreted. Links follow the text."""
+    """A paragraph; what stands between backticks is code, and links follow the text.
+
+    ``lead`` is set large: a question's answer, a page's sentence.
+    """
 
     text: str
     lead: bool = False
@@ -233,8 +234,7 @@ class FailureBlock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Callout:
-    """A titled aside: "How to read it", "What it does not show"; chips follow the title, then
-    the text, then items one under the other."""
+    """A titled aside such as "How to read it": text, chips, then items one under the other."""
 
     title: str
     text: str = ""
@@ -279,9 +279,12 @@ Block = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """A titled part with an anchor, blocks, then subsections. `order` places a plugin's section
-    among the core's (summary 10, scope 20, method 30, results 40, requirements 50, findings 55,
-    limitations 60, provenance 80, appendix 90). ``number`` is given by `compose`."""
+    """A titled part with an anchor, blocks, then subsections.
+
+    `order` places a plugin's section among the core's: summary 10, scope 20, method 30, results
+    40, requirements 50, findings 55, limitations 60, provenance 80, appendix 90. ``number`` is
+    given by `compose`.
+    """
 
     id: str
     title: str

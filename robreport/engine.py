@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import hashlib
-import importlib.metadata
-import platform
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,19 +11,18 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from robreport import __version__
-from robreport.cache import Cache, digest, distribution_digest
+from robreport.cache import Cache, digest
 from robreport.codec import plain
+from robreport.environment import environment
 from robreport.errors import RobreportError
 from robreport.isolation import Crashed, Finished, Job, Progress, Report, Workshop, tail
+from robreport.keys import Keys, audit_id, metric_seed
 from robreport.outcome import AuditRun, Computed, Failed, Outcome, Skipped, Verdict
 from robreport.plan import Plan, Unit
 from robreport.policy import decide_verdict, judge_all
 from robreport.prepare import Prepared, common_payload, model_entry, prepare
 from robreport.store import load_result
 
-NUMERICAL = ("numpy", "scipy", "pandas", "scikit-learn", "numba", "torch", "onnxruntime",
-             "adversarial-robustness-toolbox")  # fmt: skip
-DOCUMENT = ("altair", "vl-convert-python", "jinja2", "weasyprint", "pluggy", "pydantic")
 PRELOAD = ("numpy", "pydantic", "robreport.metric", "robreport.result", "robreport.bundle",
            "robreport.outcome")  # fmt: skip
 
@@ -137,7 +132,7 @@ def run_plan(
     with open_workshop(plan) as workshop:
         watcher.stage("loading data and models")
         # an interrupt here leaves nothing to report, and ends the command
-        prepared = prepare(plan, workshop, folder, _tell_to(watcher))
+        prepared = prepare(plan, workshop, folder, cache, _tell_to(watcher))
         for problem in prepared.problems:
             watcher.warn(problem)
         runner = _Runner(prepared, workshop, folder, cache, watcher, only)
@@ -172,95 +167,17 @@ def _tell_to(watcher: Observer) -> Callable[[Report], None]:
     return listen
 
 
-class Keys:
-    """Cache keys: everything that decides an outcome, and nothing else."""
-
-    def __init__(self, prepared: Prepared) -> None:
-        self._prepared = prepared
-        plan = prepared.plan
-        wrappers = sorted(
-            (record.distribution, record.version, _distribution(record.distribution, record.module))
-            for record in plan.registry.wrapping
-        )
-        self._common = {
-            "threads": plan.spec.execution.threads,
-            "device": prepared.device,
-            "seed": plan.spec.audit.seed,
-            "schema": prepared.schema_json(),
-            "versions": versions(NUMERICAL),
-            "python": platform.python_version(),
-            "robreport": __version__,
-            "wrappers": wrappers,
-        }
-
-    def unit(self, unit: Unit, outcomes: tuple[str, ...] = ()) -> str:
-        """Return the key of a unit's outcome; a comparison's holds those it compares."""
-        prepared = self._prepared
-        registry = prepared.plan.registry
-        owner = registry.owner("metrics", unit.metric.id)
-        return digest(
-            {
-                **self._common,
-                "metric": unit.metric.id,
-                "params": unit.params.model_dump(mode="json"),
-                "threats": plain(unit.threats),
-                "code": _distribution(owner.distribution, owner.module),
-                "model": self._model(unit.model),
-                "splits": {role: prepared.splits[role].digest for role in unit.roles},
-                "outcomes": outcomes,
-            }
-        )
-
-    def artifact(self, unit: Unit) -> str:
-        """Return the key under which a unit's fitted artifacts are shared: model, data, seed."""
-        roles = {r: self._prepared.splits[r].digest for r in unit.roles}
-        return digest({**self._common, "model": self._model(unit.model), "splits": roles})
-
-    def history(self, unit: Unit) -> str:
-        """Return the key under which the time that a unit took is remembered."""
-        return digest(
-            {
-                "metric": unit.metric.id,
-                "params": unit.params.model_dump(mode="json"),
-                "threats": plain(unit.threats),
-                "model": self._model(unit.model),
-                "sizes": {role: self._prepared.splits[role].n for role in unit.roles},
-            }
-        )
-
-    def _model(self, name: str | None) -> Any:
-        if name is None:
-            return None
-        plan = self._prepared.plan
-        planned = next(model for model in plan.models if model.name == name)
-        owner = plan.registry.owner("model_loaders", planned.entry.loader)
-        entry = model_entry(planned)
-        facts = self._prepared.models[name]
-        return {
-            "digest": facts.digest,
-            "facts": dict(facts.facts),
-            "loader": _distribution(owner.distribution, owner.module),
-            **{key: entry[key] for key in ("loader", "options", "trusted")},
-        }
-
-
-@functools.cache
-def _distribution(name: str, module: str) -> str:
-    """Return a digest of a plugin's code: its distribution's files and its module's package."""
-    found = []
-    for word in (name, module):
-        # a distribution without a list of its files, or a module made at run time
-        with contextlib.suppress(LookupError):
-            found.append(distribution_digest(word))
-    return digest([name, module, found])
-
-
 class _Runner:
     """Schedules the units of a prepared plan and collects their outcomes."""
 
     def __init__(
-        self, prepared: Prepared, workshop: Workshop, folder: Path, cache: Cache | None,
-        watcher: Observer, only: frozenset[str],
+        self,
+        prepared: Prepared,
+        workshop: Workshop,
+        folder: Path,
+        cache: Cache | None,
+        watcher: Observer,
+        only: frozenset[str],
     ) -> None:
         self.prepared = prepared
         self.plan = prepared.plan
@@ -320,7 +237,7 @@ class _Runner:
 
     def consumed(self, unit: Unit) -> Iterator[Unit]:
         """Yield the units whose outcomes a comparison reads."""
-        wanted = getattr(unit.metric, "consumes", frozenset())
+        wanted: frozenset[str] = getattr(unit.metric, "consumes", frozenset())
         models = unit.entry.models
         for other in self.plan.units:
             if other.kind != "comparison" and other.metric.id in wanted and (
@@ -332,8 +249,11 @@ class _Runner:
         return unit.subject(self.sizes)
 
     def key(self, unit: Unit) -> str:
-        marks = tuple(self.marks[other.key] for other in self.consumed(unit)) \
-            if unit.kind == "comparison" else ()
+        marks = (
+            tuple(self.marks[other.key] for other in self.consumed(unit))
+            if unit.kind == "comparison"
+            else ()
+        )
         return self.keys.unit(unit, marks)
 
     def from_cache(self, unit: Unit) -> bool:
@@ -462,11 +382,6 @@ class _Runner:
                 self.settle(unit, Skipped(about=self.about(unit), reason=reason))
 
 
-def metric_seed(seed: int, metric: str) -> int:
-    """Return a metric's own seed, the same for every model: 32 bits of a hash."""
-    return int.from_bytes(hashlib.sha256(f"{seed}:{metric}".encode()).digest()[:4], "big")
-
-
 def assemble(
     prepared: Prepared, runner: _Runner, started: datetime, interrupted: bool, cache: Cache | None
 ) -> AuditRun:
@@ -509,7 +424,7 @@ def assemble(
              ("name", "distribution", "version", "error", "hooks", "wrappers")}
             for record in plan.registry.records
         ),
-        environment=environment(prepared),
+        environment=environment(spec.execution.threads, prepared.device),
         outcomes=outcomes,
         requirements=requirements,
         verdict=verdict,
@@ -528,37 +443,5 @@ def assemble(
     )  # fmt: skip
 
 
-def audit_id(identity: str) -> str:
-    """Return a short readable id of a digest: eight letters and digits without look-alikes."""
-    alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-    number = int(identity[:16], 16)
-    letters = "".join(alphabet[(number >> (5 * i)) & 31] for i in range(8))
-    return f"{letters[:4]}-{letters[4:]}"
-
-
-def environment(prepared: Prepared) -> dict[str, Any]:
-    """Return what a result may depend on beside the spec: versions, threads, device, machine."""
-    return {
-        "robreport": __version__,
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "versions": versions(NUMERICAL + DOCUMENT),
-        "threads": prepared.plan.spec.execution.threads,
-        "device": prepared.device,
-    }
-
-
-def versions(names: tuple[str, ...]) -> dict[str, str]:
-    """Return the installed versions of those distributions that are installed."""
-    found = {}
-    for name in names:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
 def _stamp(moment: datetime) -> str:
     return moment.isoformat(timespec="seconds")
-

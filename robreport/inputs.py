@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from robreport.loading import LoadedData
 from robreport.outcome import ModelFacts, SplitFacts
 
 Array = npt.NDArray[Any]
+MAX_UNNAMED_CLASSES = 100_000
+_AXES: Mapping[str, int | None] = {"image": 4, "table": 2, "array": None}
 Bounds = tuple[float | tuple[float, ...], float | tuple[float, ...]]
 
 
@@ -27,53 +30,104 @@ def check_structure(data: LoadedData, role: str, task: str) -> LoadedData:
     Raises
     ------
     DataError
-        It is empty, not numeric, not finite, or labels do not fit the task or the inputs.
+        It is empty, not numeric, not finite, of another shape than its layout says, or labels do
+        not fit the task or the inputs.
     """
+    if data.layout not in _AXES:
+        raise DataError(
+            f"data.{role}: the loader says the layout is {data.layout!r}, none of "
+            f"{', '.join(_AXES)}."
+        )
     x = np.asarray(data.x)
     if x.ndim < 2 or x.shape[0] == 0 or 0 in x.shape:
         raise DataError(f"data.{role}: it is empty or no batch of examples (shape {x.shape}).")
     if x.dtype.kind not in "fiub":
         raise DataError(f"data.{role}: inputs must be numbers, found dtype {x.dtype}.")
-    x = np.ascontiguousarray(x, dtype=np.float64 if data.layout == "table" else np.float32)
-    _finite(x, f"data.{role}: inputs")
-    y = None if data.y is None else _labels(np.asarray(data.y), role, task, x.shape[0])
-    index = np.arange(x.shape[0]) if data.index is None else np.asarray(data.index, dtype=np.int64)
-    if index.shape != (x.shape[0],):
-        raise DataError(f"data.{role}: the loader gave {index.size} row numbers for {len(x)} rows.")
-    return replace(data, x=x, y=y, index=index)
+    axes = _AXES[data.layout]
+    if axes is not None and x.ndim != axes:
+        raise DataError(
+            f"data.{role}: inputs of the layout {data.layout} need {axes} axes, found the shape "
+            f"{x.shape}."
+        )
+    index = np.arange(len(x)) if data.index is None else np.asarray(data.index)
+    if index.shape != (len(x),) or index.dtype.kind not in "iu":
+        raise DataError(
+            f"data.{role}: the loader gave row numbers of shape {index.shape} and dtype "
+            f"{index.dtype} for {len(x):,} rows."
+        )
+    index = index.astype(np.int64)
+    _finite(x, index, f"data.{role}: inputs")
+    # what is too large for float32 becomes infinite, and is refused as such
+    with np.errstate(over="ignore"):
+        x = np.ascontiguousarray(x, dtype=np.float64 if data.layout == "table" else np.float32)
+    _finite(x, index, f"data.{role}: inputs")
+    y = None if data.y is None else _labels(np.asarray(data.y), index, role, task)
+    classes = tuple(map(str, data.classes)) if task == "classification" else ()
+    if len(set(classes)) < len(classes):
+        raise DataError(f"data.{role}: two classes have the same name.")
+    foreign = role.startswith("ood.")
+    if classes and y is not None and not foreign and int(y.max()) >= len(classes):
+        raise DataError(
+            f"data.{role}: labels out of range: found {int(y.max())}, but there are {len(classes)} "
+            f"classes (0 to {len(classes) - 1})."
+        )
+    if task == "classification" and not classes and y is not None and not foreign:
+        # counted before a limit hides some: they are numbered, since nobody named them
+        classes = _numbered(int(y.max()) + 1, role)
+    return replace(data, x=x, y=y, index=index, classes=classes)
 
 
-def _finite(values: Array, what: str) -> None:
+def _numbered(count: int, role: str) -> tuple[str, ...]:
+    if count > MAX_UNNAMED_CLASSES:
+        raise DataError(
+            f"data.{role}: labels go up to {count - 1:,}, which is more classes than numbers stand "
+            "for; are they class labels?"
+        )
+    return tuple(str(i) for i in range(count))
+
+
+def _are_numbers(names: Sequence[str]) -> bool:
+    return tuple(names) == tuple(str(i) for i in range(len(names)))
+
+
+def _finite(values: Array, index: Array, what: str) -> None:
     finite = np.isfinite(values)
     if finite.all():
         return
-    row = int(np.argwhere(~finite)[0][0])
+    row = int(index[np.argwhere(~finite)[0][0]])
     count = int(values.size - np.count_nonzero(finite))
     raise DataError(
-        f"{what} hold {count:,} missing or infinite values, the first in row {row}; "
+        f"{what} hold {count:,} missing, infinite or too large values, the first in row {row}; "
         "impute or drop them before the audit."
     )
 
 
-def _labels(y: Array, role: str, task: str, n: int) -> Array:
-    if y.shape != (n,):
-        raise DataError(f"data.{role}: {n:,} inputs but labels of shape {y.shape}.")
+def _labels(y: Array, index: Array, role: str, task: str) -> Array:
+    if y.shape != index.shape:
+        raise DataError(f"data.{role}: {len(index):,} inputs but labels of shape {y.shape}.")
     if y.dtype.kind not in "fiub":
         raise DataError(f"data.{role}: labels must be numbers, found dtype {y.dtype}.")
-    _finite(y, f"data.{role}: labels")
+    _finite(y, index, f"data.{role}: labels")
     if task == "regression":
+        with np.errstate(over="ignore"):
+            values = y.astype(np.float64)
+        _finite(values, index, f"data.{role}: labels")
+        return values
+    if role.startswith("ood."):
+        # labels of a foreign set mean something else: -1 for "unknown", or classes of its own
         return y.astype(np.float64)
-    codes = y.astype(np.int64)
-    if not np.array_equal(codes, y):
+    low, high = y.min(), y.max()
+    if y.dtype.kind == "f" and not np.array_equal(y, np.trunc(y)):
         raise DataError(
             f'data.{role}: class labels must be whole numbers; declare task = "regression" for '
             "continuous targets."
         )
-    if codes.min() < 0:
+    if low < 0 or high >= 2**31:
         raise DataError(
-            f"data.{role}: labels out of range: found {int(codes.min())}; classes count from 0."
+            f"data.{role}: labels out of range: found {int(low if low < 0 else high)}; classes "
+            "count from 0."
         )
-    return codes
+    return y.astype(np.int64)
 
 
 def take(data: LoadedData, limit: int | None, shuffle: bool, seed: int, role: str) -> LoadedData:
@@ -111,17 +165,33 @@ def _generator(seed: int, role: str) -> np.random.Generator:
 def unify_classes(loaded: dict[str, LoadedData]) -> tuple[str, ...]:
     """Give all labelled splits the codes of one list of classes (changed in place).
 
-    Loaders that name their classes may have seen only some of them; names are matched.
+    Loaders that name their classes may have seen only some of them; names are matched. Foreign
+    sets keep their own, which mean something else.
     """
-    named = {role: d.classes for role, d in loaded.items() if d.classes and d.y is not None}
-    if not named or len(set(named.values())) == 1:
-        return next(iter(named.values()), ())
-    every = sorted({name for names in named.values() for name in names})
+    named = {
+        role: d.classes
+        for role, d in loaded.items()
+        if d.classes and d.y is not None and not role.startswith("ood.")
+    }
+    # numbers stand for classes that a loader could not name: a split with names gives them
+    named = {r: n for r, n in named.items() if not _are_numbers(n)} or named
+    every = _every(list(named.values()))
     for role, names in named.items():
         data = loaded[role]
         codes = np.array([every.index(name) for name in names], dtype=np.int64)
-        loaded[role] = replace(data, y=codes[np.asarray(data.y)], classes=tuple(every))
-    return tuple(every)
+        loaded[role] = replace(data, y=codes[np.asarray(data.y)], classes=every)
+    return every
+
+
+def _every(lists: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return one list of classes: the longest where it holds the others, else the sorted union."""
+    longest = max(lists, key=len, default=())
+    names = {name for names in lists for name in names}
+    if names == set(longest):
+        return longest
+    if all(re.fullmatch(r"-?[0-9]{1,18}", name) for name in names):
+        return tuple(sorted(names, key=lambda name: (int(name), name)))
+    return tuple(sorted(names))
 
 
 def make_schema(
@@ -139,14 +209,14 @@ def make_schema(
     Raises
     ------
     DataError
-        More labels than declared classes, or bounds that do not fit the inputs.
+        Declared classes that contradict the loader's, or features or bounds that do not fit the
+        inputs.
     """
     lead = loaded.get("test") or next(iter(loaded.values()))
     shape = tuple(int(size) for size in lead.x.shape[1:])
     names: tuple[str, ...] = ()
     if task == "classification":
-        highest = max((int(d.y.max()) for d in loaded.values() if d.y is not None), default=-1)
-        names = tuple(classes or found_classes) or tuple(str(i) for i in range(highest + 1))
+        names = _class_names(tuple(classes or ()), tuple(found_classes))
     columns = tuple(features or lead.features)
     if columns and len(columns) != int(np.prod(shape)):
         raise DataError(
@@ -159,6 +229,26 @@ def make_schema(
         task=task, input_shape=shape, layout=lead.layout, classes=names, features=columns,
         bounds=bounds, target=target,
     )  # fmt: skip
+
+
+def _class_names(declared: tuple[str, ...], found: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the declared names; they must name the found classes, in their order."""
+    if not declared:
+        return found
+    if len(set(declared)) < len(declared):
+        raise DataError("data.schema.classes names a class twice.")
+    if len(declared) < len(found):
+        raise DataError(
+            f"data.schema.classes names {len(declared)} classes; the labels have {len(found)}: "
+            f"{', '.join(found[:20])}."
+        )
+    moved = [name for i, name in enumerate(found) if name in declared and declared[i] != name]
+    if moved and not _are_numbers(found):
+        raise DataError(
+            "data.schema.classes gives the classes in another order than the loader, which has "
+            f"{', '.join(found[:20])}."
+        )
+    return declared
 
 
 def _check_bounds(bounds: Bounds, shape: tuple[int, ...]) -> None:
@@ -204,7 +294,8 @@ def check_against(data: LoadedData, role: str, schema: DataSchema) -> None:
         )
         outside = (data.x < low) | (data.x > high)
         if outside.any():
-            row = int(np.argwhere(outside)[0][0])
+            first = int(np.argwhere(outside)[0][0])
+            row = first if data.index is None else int(data.index[first])
             raise DataError(
                 f"data.{role}: {int(outside.sum()):,} values lie outside the declared bounds, the "
                 f"first in row {row}; the inputs range from {data.x.min():.6g} to "
@@ -292,7 +383,9 @@ def missing_needs(
     by_model, by_data = absent & ~from_data, absent & from_data
     parts = []
     if by_model and model is not None:
-        parts.append(f"needs {_and(by_model.words)}, which {model.name} ({model.kind}) does not offer")
+        parts.append(
+            f"needs {_and(by_model.words)}, which {model.name} ({model.kind}) does not offer"
+        )
     if by_data:
         parts.append(f"needs {_and(by_data.words)}, which the data does not offer")
     return "; ".join(parts) or f"needs {_and(absent.words)}"

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from robreport.errors import Problem, SpecError, unknown_word
+from robreport.complaints import join, keys_of, problems_of
+from robreport.errors import Problem, SpecError, near_misses, unknown_word
 from robreport.metric import Comparison, Metric, Params
 from robreport.outcome import Subject
 from robreport.plugins import AnyMetric, Registry
 from robreport.requirement import Expression, parse_expression
 from robreport.result import facets
-from robreport.spec import AuditSpec, MetricEntry, ModelEntry, SplitEntry, problems_of
+from robreport.spec import (
+    AuditSpec,
+    DataTable,
+    MetricEntry,
+    ModelEntry,
+    SplitEntry,
+    jsonable,
+)
 from robreport.threat import ThreatModel, parse_eps
 
 CALIBRATION_SHARE = 0.2
@@ -80,7 +87,7 @@ class Unit:
             limits=metric.limits,
             references=tuple(metric.references),
             knowledge=metric.knowledge,
-            params=self.params.model_dump(mode="json"),
+            params=dict(jsonable(self.params.model_dump())),
             threats=tuple(threat.name for threat in self.threats),
             splits={role: (sizes or {}).get(role, 0) for role in self.roles},
         )
@@ -174,29 +181,48 @@ class _Planner:
         where = f"models.{entry.name}"
         loader = self.registry.model_loaders.get(entry.loader)
         if loader is None:
-            self.unknown(f"{where}.loader", "model loader", entry.loader,
-                         self.registry.model_loaders)
+            self.unknown(
+                f"{where}.loader", "model loader", entry.loader, self.registry.model_loaders
+            )
             return None
-        options = self.options(loader.Options, entry.options, where, ModelEntry)
+        options = self.options(loader.Options, entry.options, where, keys_of(ModelEntry))
         path = None
         if entry.path is not None:
             path = self.spec.path(f"{where}.path", entry.path)
-            if not path.is_file():
-                what = "is a folder" if path.is_dir() else "does not exist"
-                self.add(f"{where}.path", f"the file {entry.path!r} {what}.",
-                         "Paths are relative to the spec's folder.")
-        return PlannedModel(entry=entry, path=path, options=options) if options else None
+            self.exists(path, f"{where}.path", entry.path, folder=False)
+        if options is None:
+            return None
+        return PlannedModel(entry=entry, path=path, options=options)
+
+    def exists(self, path: Path, where: str, written: str, *, folder: bool) -> None:
+        """Note a path that leads to nothing, or to a folder instead of a file."""
+        what = "folder" if folder else "file"
+        try:
+            if path.is_dir() if folder else path.is_file():
+                return
+            if not path.exists():
+                wrong = "does not exist"
+            else:
+                wrong = f"is no {what}"
+        except OSError as error:
+            wrong = f"cannot be looked at ({error.strerror})"
+        base = "current folder" if self.spec.overridden(where) else "spec's folder"
+        if not self.noted(where):
+            self.add(
+                where, f"the {what} {written!r} {wrong}.", f"Paths are relative to the {base}."
+            )
+
+    def noted(self, where: str) -> bool:
+        return any(problem.where == where for problem in self.problems)
 
     def options(
-        self, kind: type[Params], given: Mapping[str, Any], where: str, common: type[Any] | None
+        self, kind: type[Params], given: Mapping[str, Any], where: str, also: Sequence[str] = ()
     ) -> Params | None:
+        """Return the validated options or parameters; `also` are the keys known beside them."""
         try:
             return kind.model_validate(dict(given))
         except ValidationError as error:
-            problems = problems_of(error, kind, where)
-            if common is not None:
-                problems = [_with_common(problem, kind, common) for problem in problems]
-            self.problems += problems
+            self.problems += problems_of(error, kind, where, given, also)
             return None
 
     def splits(self, units: Sequence[Unit]) -> tuple[PlannedSplit, ...]:
@@ -204,14 +230,20 @@ class _Planner:
         if data is None:
             return ()
         found = [split for role, entry in data.splits() if (split := self.split(role, entry))]
+        self.shared_options()
         roles = {split.role for split in found}
         wanted = {role for unit in units for role in unit.roles}
         if "calibration" in wanted and "calibration" not in roles and "test" in roles:
             test = next(split for split in found if split.role == "test")
             found.insert(
                 found.index(test) + 1,
-                PlannedSplit(role="calibration", loader=test.loader, root=test.root, options=None,
-                             carved_from="test"),
+                PlannedSplit(
+                    role="calibration",
+                    loader=test.loader,
+                    root=test.root,
+                    options=None,
+                    carved_from="test",
+                ),
             )
         if not found and not self.spec.problems:
             self.add("data", "no split is declared.", "Add [data.test].")
@@ -224,41 +256,81 @@ class _Planner:
         where = f"data.{role}"
         name = entry.loader or data.loader
         if name is None:
-            self.add(f"{where}.loader", "no loader is declared, here or in [data].",
-                     f"Known: {', '.join(sorted(self.registry.data_loaders))}.")
+            self.add(
+                f"{where}.loader",
+                "no loader is declared, here or in [data].",
+                f"Known: {', '.join(sorted(self.registry.data_loaders))}.",
+            )
             return None
         loader = self.registry.data_loaders.get(name)
         if loader is None:
             at = f"{where}.loader" if entry.loader else "data.loader"
-            if not any(problem.where == at for problem in self.problems):
+            if not self.noted(at):
                 self.unknown(at, "data loader", name, self.registry.data_loaders)
             return None
-        shared = data.options
-        if entry.loader not in (None, data.loader):
-            # another loader than the default's: take from [data] only what it knows
-            shared = {k: v for k, v in shared.items() if k in loader.Options.model_fields}
-        options = self.options(loader.Options, {**shared, **entry.options}, where, SplitEntry)
+        # splits of several loaders share [data]: each takes from it what it knows
+        known = keys_of(loader.Options)
+        shared = {key: value for key, value in data.options.items() if key in known}
+        first = len(self.problems)
+        options = self.options(
+            loader.Options, {**shared, **entry.options}, where, keys_of(SplitEntry)
+        )
+        self.move_shared(first, role, set(shared) - set(entry.options))
+        at, written = (
+            ("data.root", data.root) if entry.root is None else (f"{where}.root", entry.root)
+        )
+        root = self.spec.path(at, written)
+        self.exists(root, at, written, folder=True)
         if options is None:
             return None
-        if entry.root is not None:
-            root = self.spec.path(f"{where}.root", entry.root)
-        else:
-            root = self.spec.path("data.root", data.root)
-        if not root.is_dir():
-            at = f"{where}.root" if entry.root is not None else "data.root"
-            if not any(problem.where == at for problem in self.problems):
-                self.add(at, f"the folder {entry.root or data.root!r} does not exist.",
-                         "Paths are relative to the spec's folder; override with --set.")
-        return PlannedSplit(role=role, loader=name, root=root, options=options, limit=entry.limit,
-                            shuffle=entry.shuffle)
+        return PlannedSplit(
+            role=role,
+            loader=name,
+            root=root,
+            options=options,
+            limit=entry.limit,
+            shuffle=entry.shuffle,
+        )
+
+    def move_shared(self, first: int, role: str, shared: Collection[str]) -> None:
+        """Let the problems from `first` on name [data] where the value stands there; once each."""
+        fresh = self.problems[first:]
+        del self.problems[first:]
+        for problem in fresh:
+            where = problem.where
+            for key in shared:
+                at = join(f"data.{role}", key)
+                if where == at or where.startswith((f"{at}.", f"{at}[")):
+                    where = join("data", key) + where[len(at) :]
+            moved = Problem(where, problem.message, problem.hint)
+            if moved not in self.problems:
+                self.problems.append(moved)
+
+    def shared_options(self) -> None:
+        """Note keys of [data] that none of its loaders knows."""
+        data = self.spec.data
+        if data is None or not data.options:
+            return
+        names = {entry.loader or data.loader for _, entry in data.splits()} or {data.loader}
+        loaders = [self.registry.data_loaders.get(str(name)) for name in names]
+        if None in loaders:
+            # a loader that nobody knows, or no loader at all: that is the problem, not its keys
+            return
+        known = {key for loader in loaders if loader for key in keys_of(loader.Options)}
+        for key in data.options:
+            if key not in known:
+                self.add(
+                    join("data", key),
+                    *unknown_word("key", key, known | set(keys_of(DataTable))),
+                )
 
     def units(self, entry: MetricEntry, threats: Mapping[str, ThreatModel]) -> list[Unit]:
-        where = f"metrics.{entry.name}"
+        where = self.spec.place(entry.name)
         metric = self.registry.metrics.get(entry.id)
         if metric is None:
             self.unknown(f"{where}.id", "metric", entry.id, self.registry.metrics)
             return []
-        params = self.options(metric.Params, entry.params, f"{where}.params", None)
+        params = self.options(metric.Params, entry.params, f"{where}.params")
         chosen = self.chosen_threats(entry, metric, threats)
         names = self.chosen_models(entry)
         if params is None:
@@ -268,11 +340,20 @@ class _Planner:
                          threats=chosen, roles=())]  # fmt: skip
         roles, missing = self.roles(metric)
         if metric.scope == "data":
+            if entry.models is not None:
+                self.add(
+                    f"{where}.models",
+                    f"{entry.id} measures the data, whatever the models.",
+                    "Leave the key out.",
+                )
             return [Unit(entry=entry, metric=metric, kind="data", model=None, params=params,
                          threats=chosen, roles=roles, missing=missing)]  # fmt: skip
         if not self.spec.models and not self.spec.broken_names:
-            self.add(where, f"{entry.id} measures a model, and none is declared.",
-                     "Add a [[models]] entry.")
+            self.add(
+                where,
+                f"{entry.id} measures a model, and none is declared.",
+                "Add a [[models]] entry.",
+            )
         return [
             Unit(entry=entry, metric=metric, kind="model", model=name, params=params,
                  threats=chosen, roles=roles, missing=missing)
@@ -293,21 +374,26 @@ class _Planner:
                 found.append(pattern.rstrip("?"))
             elif not pattern.endswith("?"):
                 missing.append(pattern)
-        return tuple(found), tuple(missing)
+        return tuple(dict.fromkeys(found)), tuple(dict.fromkeys(missing))
 
     def chosen_models(self, entry: MetricEntry) -> list[str]:
         known = [model.name for model in self.spec.models]
         if entry.models is None:
             return known
+        where = f"{self.spec.place(entry.name)}.models"
+        if not entry.models:
+            self.add(where, "an empty list measures nothing.", "Leave the key out for all models.")
         for i, name in enumerate(entry.models):
-            if name not in known and name not in self.spec.broken_names:
-                self.unknown(f"metrics.{entry.name}.models[{i}]", "model", name, known)
+            if name in entry.models[:i]:
+                self.add(f"{where}[{i}]", f"{name!r} stands twice.")
+            elif name not in known and name not in self.spec.broken_names:
+                self.unknown(f"{where}[{i}]", "model", name, known)
         return [name for name in known if name in entry.models]
 
     def chosen_threats(
         self, entry: MetricEntry, metric: AnyMetric, threats: Mapping[str, ThreatModel]
     ) -> tuple[ThreatModel, ...]:
-        where = f"metrics.{entry.name}.threats"
+        where = f"{self.spec.place(entry.name)}.threats"
         takes = getattr(metric, "threats", "none")
         norms = getattr(metric, "norms", ())
         if entry.threats and takes == "none":
@@ -315,29 +401,39 @@ class _Planner:
             return ()
         if takes == "required" and not entry.threats:
             known = ", ".join(threats) or "none declared"
-            self.add(where, f"{entry.id} needs at least one threat model; known: {known}.",
-                     'Add threats = ["…"] and a [threats.NAME] table.')
+            self.add(
+                where,
+                f"{entry.id} needs at least one threat model; known: {known}.",
+                'Add threats = ["NAME"], and a table [threats.NAME].',
+            )
         found = []
         for i, name in enumerate(entry.threats):
             threat = threats.get(name)
-            if threat is None:
+            if name in entry.threats[:i]:
+                self.add(f"{where}[{i}]", f"{name!r} stands twice.")
+            elif threat is None:
                 if name not in self.spec.broken_names:
                     self.unknown(f"{where}[{i}]", "threat", name, threats)
             elif norms and threat.norm not in norms:
-                self.add(f"{where}[{i}]", f"{entry.id} does not work in the norm {threat.norm}; "
-                         f"it does in {', '.join(norms)}.")
+                self.add(
+                    f"{where}[{i}]",
+                    f"{entry.id} does not work in the norm {threat.norm}; "
+                    f"it does in {', '.join(norms)}.",
+                )
             else:
                 found.append(threat)
         return tuple(found)
 
     def expressions(
-        self, entry: MetricEntry, level: Literal["require", "warn"],
+        self,
+        entry: MetricEntry,
+        level: Literal["require", "warn"],
         threats: Mapping[str, ThreatModel],
     ) -> tuple[Expression, ...]:
         found = []
         metric = self.registry.metrics.get(entry.id)
         for i, text in enumerate(getattr(entry, level)):
-            where = f"metrics.{entry.name}.{level}[{i}]"
+            where = f"{self.spec.place(entry.name)}.{level}[{i}]"
             try:
                 expression = parse_expression(text)
             except ValueError as error:
@@ -349,7 +445,11 @@ class _Planner:
         return tuple(found)
 
     def check_scalar(
-        self, where: str, expression: Expression, entry: MetricEntry, metric: AnyMetric,
+        self,
+        where: str,
+        expression: Expression,
+        entry: MetricEntry,
+        metric: AnyMetric,
         threats: Mapping[str, ThreatModel],
     ) -> None:
         """Note a requirement on a scalar that the metric cannot return."""
@@ -359,20 +459,21 @@ class _Planner:
             name, parts = facets(pattern)
             shapes.setdefault(name, []).append(parts)
         if base not in shapes:
-            self.unknown(where, "scalar", base, metric.scalar_help)
+            message, _ = unknown_word("scalar", base, metric.scalar_help)
+            close = near_misses(base, shapes, 1)
+            self.add(where, message, f"Did you mean '{close[0]}'?" if close else "")
             return
         fitting = [parts for parts in shapes[base] if len(parts) == len(given)]
         if not fitting:
-            forms = " or ".join(
-                f"{base}[{', '.join(p)}]" if p else base for p in shapes[base]
-            )
+            forms = " or ".join(f"{base}[{', '.join(p)}]" if p else base for p in shapes[base])
             self.add(where, f"{expression.scalar!r} has the wrong facets; it is written {forms}.")
             return
         for word, value in zip(fitting[0], given, strict=True):
             if len(fitting) == 1 and word == "threat" and value not in entry.threats:
                 self.unknown(where, "threat of this entry", value, entry.threats)
             if len(fitting) == 1 and word == "eps":
-                self.check_eps(where, value, [threats[t] for t in given if t in threats])
+                named = [t for t in given if t in entry.threats] or entry.threats
+                self.check_eps(where, value, [threats[t] for t in named if t in threats])
 
     def check_eps(self, where: str, value: str, named: Sequence[ThreatModel]) -> None:
         try:
@@ -380,17 +481,6 @@ class _Planner:
         except ValueError as error:
             self.add(where, f"{error}.")
             return
-        for threat in named:
-            if all(eps.value != known.value for known in threat.eps):
-                known = ", ".join(map(str, threat.eps))
-                self.add(where, f"eps {value} is not among those of threats.{threat.name}: {known}.")
-
-
-def _with_common(problem: Problem, kind: type[Params], common: type[Any]) -> Problem:
-    """Name the entry's common keys too where an unknown loader option was found."""
-    match = re.match(r"unknown key '(.+?)'; known: ", problem.message)
-    if not match:
-        return problem
-    names = [*kind.model_fields, *common.model_fields]
-    message, hint = unknown_word("key", match[1], names)
-    return Problem(problem.where, message, hint)
+        if named and all(eps.value != known.value for t in named for known in t.eps):
+            known = "; ".join(f"threats.{t.name} has {', '.join(map(str, t.eps))}" for t in named)
+            self.add(where, f"the eps {value} is not declared: {known}.")

@@ -6,7 +6,7 @@ import importlib.metadata
 import inspect
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any
@@ -14,16 +14,20 @@ from typing import Any
 import pluggy
 
 from robreport import hookspecs
+from robreport.bundle import Needs
+from robreport.document import Section
 from robreport.errors import PluginError, near_misses
 from robreport.metric import Comparison, Metric, Params
+from robreport.result import facets
+from robreport.spec import ModelEntry, SplitEntry
+from robreport.threat import Norm
 
 GROUP = "robreport.plugins"
 ENVIRONMENT = "ROBREPORT_PLUGINS"
 METRIC_ID = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*\Z")
+ROLE = re.compile(r"(train|test|calibration|(ood|shift|extra)\.(\*|[A-Za-z0-9._-]{1,64}))\??\Z")
 KINDS = ("metrics", "model_loaders", "data_loaders", "gates", "renderers", "themes")
-HOOKS = tuple(
-    name for name, value in vars(hookspecs).items() if hasattr(value, "robreport_spec")
-)
+HOOKS = tuple(name for name, value in vars(hookspecs).items() if hasattr(value, "robreport_spec"))
 
 AnyMetric = type[Metric] | type[Comparison]
 
@@ -139,8 +143,13 @@ class Registry:
         broken: list[tuple[str, str]] = []
         for implementation in self._manager.hook.report_sections.get_hookimpls():
             try:
-                found += list(implementation.function(run) or ())
-            except Exception as error:  # a plugin's section must not lose the report
+                arguments = (run,)[: len(implementation.argnames)]
+                sections: list[object] = list(implementation.function(*arguments) or ())  # type: ignore[call-overload]
+                for section in sections:
+                    if not isinstance(section, Section):
+                        raise TypeError(f"it returned a {type(section).__name__}, not a Section")
+                found += sections
+            except Exception as error:  # noqa: BLE001 - a plugin's section must not lose the report
                 broken.append((implementation.plugin_name, f"{type(error).__name__}: {error}"))
         return found, broken
 
@@ -165,13 +174,13 @@ class Registry:
         )
         try:
             plugin = candidate.load()
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - becomes the plugin's record
             self.records.append(replace(record, error=f"import failed: {_said(error)}"))
             return
         unique = f"{candidate.distribution}:{candidate.name}:{candidate.module}"
         try:
             self._manager.register(plugin, unique)
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - becomes the plugin's record
             # pluggy leaves a plugin half registered when one of its signatures is wrong
             if self._manager.get_plugin(unique) is not None:
                 self._manager.unregister(name=unique)
@@ -180,7 +189,7 @@ class Registry:
         try:
             self._check_names(plugin)
             offers = self._collect(plugin)
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - becomes the plugin's record
             self._manager.unregister(name=unique)
             self.records.append(replace(record, error=_said(error)))
             return
@@ -199,14 +208,30 @@ class Registry:
 
     def _check_names(self, plugin: Any) -> None:
         """Refuse an implementation of a hook that does not exist, naming the near miss."""
-        caller_names = {caller.name for caller in self._manager.get_hookcallers(plugin) or ()}
-        for name in sorted(caller_names - set(HOOKS)):
-            close = near_misses(name, HOOKS, 1)
-            hint = f" Did you mean {close[0]!r}?" if close else f" Hooks: {', '.join(HOOKS)}."
-            raise PluginError(f"it implements an unknown hook {name!r}.{hint}")
+        mine = self._implementations(plugin)
+        for name, implementation in mine:
+            if name not in HOOKS and not implementation.optionalhook:
+                close = near_misses(name, HOOKS, 1)
+                hint = f" Did you mean {close[0]!r}?" if close else f" Hooks: {', '.join(HOOKS)}."
+                raise PluginError(f"it implements an unknown hook {name!r}.{hint}")
+            if name != "run_metric" and (implementation.hookwrapper or implementation.wrapper):
+                # the others are called plugin by plugin, so that one that breaks is named
+                raise PluginError(f"it wraps {name}; only run_metric can be wrapped")
         self._manager.check_pending()
-        if not caller_names:
+        if not mine:
             raise PluginError("it implements no hook; mark functions with @robreport.hookimpl")
+
+    def _implementations(self, plugin: Any) -> list[tuple[str, Any]]:
+        """Return (hook, implementation) of a registered plugin, by the hook's name."""
+        return sorted(
+            (
+                (caller.name, implementation)
+                for caller in self._manager.get_hookcallers(plugin) or ()
+                for implementation in caller.get_hookimpls()
+                if implementation.plugin is plugin
+            ),
+            key=lambda pair: pair[0],
+        )
 
     def _collect(self, plugin: Any) -> dict[str, dict[str, Any]]:
         offers: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
@@ -218,7 +243,7 @@ class Registry:
         return offers
 
     def _receiver(self, kind: str, into: dict[str, Any]) -> Callable[..., None]:
-        def take(name: str, offer: Any) -> None:
+        def take(name: object, offer: Any) -> None:
             if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name):
                 raise PluginError(f"{name!r} is not a name (letters, digits, . _ -)")
             if name in into or name in self._offers[kind]:
@@ -243,8 +268,25 @@ class Registry:
                 raise PluginError(f"loader {name!r} has no Options class derived from Params")
             if not callable(getattr(loader, "load", None)):
                 raise PluginError(f"loader {name!r} has no load method")
+            if inspect.isclass(loader) and inspect.isfunction(
+                inspect.getattr_static(loader, "load")
+            ):
+                raise PluginError(f"loader {name!r} is a class; register an instance of it")
+            entry = ModelEntry if kind == "model_loaders" else SplitEntry
+            if taken := sorted(set(options.model_fields) & set(entry.model_fields)):
+                raise PluginError(
+                    f"loader {name!r} has Options called {', '.join(taken)}, which every entry has "
+                    "of its own and keeps from the loader"
+                )
             take(name, loader)
 
+        def register_renderer(name: str, render: Any) -> None:
+            if not callable(render):
+                raise PluginError(f"renderer {name!r} cannot be called")
+            take(name, render)
+
+        if kind == "renderers":
+            return register_renderer
         if kind == "metrics":
             return register_metric
         if kind == "themes":
@@ -254,14 +296,8 @@ class Registry:
         return take
 
     def _hooks_of(self, plugin: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        hooks, wrappers = [], []
-        for caller in self._manager.get_hookcallers(plugin) or ():
-            hooks.append(caller.name)
-            for implementation in caller.get_hookimpls():
-                wraps = implementation.hookwrapper or implementation.wrapper
-                if implementation.plugin is plugin and (wraps or caller.name == "run_metric"):
-                    wrappers.append(caller.name)
-        return tuple(sorted(hooks)), tuple(sorted(set(wrappers)))
+        hooks = tuple(dict.fromkeys(name for name, _ in self._implementations(plugin)))
+        return hooks, tuple(name for name in hooks if name == "run_metric")
 
 
 class _Core:
@@ -280,29 +316,56 @@ def installed(allow: Collection[str] | None = None) -> list[Candidate]:
     """
     wanted = os.environ.get(ENVIRONMENT)
     names = {word.strip() for word in wanted.split(",") if word.strip()} if wanted else None
+    allowed = None if allow is None else {_normal(name) for name in allow}
+    distributions = {_normal(name) for name in names or ()}
     found = []
     seen = set()
-    for point in importlib.metadata.entry_points(group=GROUP):
-        distribution = point.dist.name if point.dist is not None else "unknown"
-        version = point.dist.version if point.dist is not None else "0"
-        identity = (distribution, point.name, point.value)
-        if identity in seen:
+    # not `entry_points()`: one package with damaged metadata would hide everybody's plugins
+    for installation in importlib.metadata.distributions():
+        distribution, version, points = _offered(installation)
+        # the first on the path is the one that is imported
+        if distribution in seen:
             continue
-        seen.add(identity)
-        if allow is not None and distribution not in allow:
+        seen.add(distribution)
+        if allowed is not None and _normal(distribution) not in allowed:
             continue
-        if names is not None and not names & {distribution, point.name}:
-            continue
-        found.append(
-            Candidate(
-                name=point.name,
-                distribution=distribution,
-                version=version,
-                module=point.module,
-                load=point.load,
-            )
-        )
-    return sorted(found, key=lambda c: (c.distribution != "robreport", c.distribution, c.name))
+        for point in points:
+            if names is None or point.name in names or _normal(distribution) in distributions:
+                found.append(
+                    Candidate(
+                        name=point.name,
+                        distribution=distribution,
+                        version=version,
+                        module=point.value.partition(":")[0].strip(),
+                        load=point.load,
+                    )
+                )
+    return sorted(
+        found,
+        key=lambda c: (c.distribution != "robreport", c.distribution, c.name, c.module),
+    )
+
+
+def _offered(
+    installation: importlib.metadata.Distribution,
+) -> tuple[str, str, list[importlib.metadata.EntryPoint]]:
+    """Return name, version and plugins of a distribution; what cannot be read is left out."""
+    try:
+        points = [point for point in installation.entry_points if point.group == GROUP]
+        if not points:
+            return _name_of(installation), "", []
+        return _name_of(installation), str(installation.version or "unknown"), points
+    except Exception as error:  # noqa: BLE001 - anybody's metadata, damaged in any way
+        return f"unreadable: {error}", "", []
+
+
+def _name_of(installation: importlib.metadata.Distribution) -> str:
+    return str(installation.metadata["Name"] or "unknown")
+
+
+def _normal(distribution: str) -> str:
+    """Return a distribution's name as indexes compare it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def _check_metric_class(metric: object) -> None:
@@ -311,13 +374,50 @@ def _check_metric_class(metric: object) -> None:
     identity = getattr(metric, "id", None)
     if not isinstance(identity, str) or not METRIC_ID.match(identity):
         raise PluginError(f"{metric.__name__}.id is {identity!r}, not of the form 'family.method'")
-    for word in ("title", "question", "summary"):
+    for word in ("title", "question", "summary", "reading", "limits", "knowledge"):
         if not isinstance(getattr(metric, word, None), str):
             raise PluginError(f"{metric.__name__} declares no {word}")
-    if not (inspect.isclass(metric.Params) and issubclass(metric.Params, Params)):
+    kind: object = metric.Params
+    if not (inspect.isclass(kind) and issubclass(kind, Params)):
         raise PluginError(f"{metric.__name__}.Params is not derived from robreport.Params")
+    for problem in _declaration_problems(metric):
+        raise PluginError(f"{metric.__name__}.{problem}")
     if inspect.isabstract(metric):
         raise PluginError(f"{metric.__name__} does not implement its compute or compare method")
+
+
+def _declaration_problems(metric: Any) -> Iterator[str]:
+    """Yield what the plan could not work with, such as a role where a tuple of roles belongs."""
+    if not _texts(metric.references, tuple):
+        yield f"references is {metric.references!r}, not a tuple of texts"
+    if not isinstance(metric.scalar_help, Mapping):
+        yield "scalar_help is not a mapping of scalar names to what they are"
+    else:
+        for pattern in metric.scalar_help:
+            try:
+                facets(pattern)
+            except (TypeError, ValueError):
+                yield f"scalar_help names {pattern!r}, which is not of the form base[facet, facet]"
+    if issubclass(metric, Comparison):
+        if not _texts(metric.consumes, frozenset):
+            yield f"consumes is {metric.consumes!r}, not a frozenset of metric ids"
+        return
+    if not isinstance(metric.needs, Needs):
+        yield f"needs is {metric.needs!r}, not a Needs"
+    if not _texts(metric.splits, tuple) or not all(map(ROLE.match, metric.splits)):
+        yield (
+            f"splits is {metric.splits!r}, not a tuple of roles such as 'test', 'train?' or 'ood.*'"
+        )
+    if metric.scope not in ("model", "data"):
+        yield f"scope is {metric.scope!r}, not 'model' or 'data'"
+    if metric.threats not in ("none", "optional", "required"):
+        yield f"threats is {metric.threats!r}, not 'none', 'optional' or 'required'"
+    if not _texts(metric.norms, tuple) or not set(metric.norms) <= set(Norm):
+        yield f"norms is {metric.norms!r}, not a tuple of {', '.join(Norm)}"
+
+
+def _texts(values: object, kind: type[tuple[Any, ...]] | type[frozenset[Any]]) -> bool:
+    return isinstance(values, kind) and all(isinstance(value, str) for value in values)
 
 
 def _own_version() -> str:
@@ -327,5 +427,8 @@ def _own_version() -> str:
 
 
 def _said(error: BaseException) -> str:
-    text = str(error).strip() or "no message"
+    try:
+        text = " ".join(str(error).split()) or "no message"
+    except Exception:  # noqa: BLE001 - a plugin's own exception may not even have a text
+        text = "no message"
     return text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}"

@@ -15,6 +15,10 @@ from robreport.result import Result, Scalar
 _COMPARE: Mapping[str, Callable[[float, float], bool]] = {
     ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt,
 }  # fmt: skip
+_UNPROVEN = {
+    "upper": "not refuted by the attacks run",
+    "lower": "not refuted by the bound computed",
+}
 _WORST_FIRST = (
     Status.FAIL, Status.ERROR, Status.NOT_RUN, Status.INCONCLUSIVE, Status.WARN, Status.PASS,
     Status.INFO,
@@ -42,7 +46,7 @@ def judge(
                 status = Status.INCONCLUSIVE
                 words = f"the measurement failed its own check: {', '.join(broken)}"
     if level == "warn" and status in (Status.FAIL, Status.INCONCLUSIVE):
-        status, words = Status.WARN, words
+        status = Status.WARN
     return Requirement(
         expression=expression.text,
         name=outcome.about.name,
@@ -64,9 +68,10 @@ def judge(
 
 def find_scalar(result: Result, name: str) -> Scalar | None:
     """Return the scalar of that name, facets compared as numbers where they are numbers."""
-    for known, scalar in result.scalars.items():
-        if same_name(known, name):
-            return scalar
+    for same in (lambda known: known == name, lambda known: same_name(known, name)):
+        for known, scalar in result.scalars.items():
+            if same(known):
+                return scalar
     return None
 
 
@@ -75,11 +80,17 @@ def _decide(expression: Expression, scalar: Scalar) -> tuple[Status, str]:
         return Status.INCONCLUSIVE, f"refused: {scalar.reason}"
     low = scalar.value if scalar.low is None else scalar.low
     high = scalar.value if scalar.high is None else scalar.high
-    # beyond a censored value lies the truth, however far
+    # beyond a censored value lies the truth, however far, but not on the value itself
     if scalar.censored == ">":
-        high = math.inf
+        low, high = max(low, math.nextafter(low, math.inf)), math.inf
+        by = f"the true value, above {scalar.value:.6g}"
     elif scalar.censored == "<":
-        low = -math.inf
+        low, high = -math.inf, math.nextafter(high, -math.inf)
+        by = f"the true value, below {scalar.value:.6g}"
+    elif scalar.low is None:
+        by = f"the value, which has no interval ({scalar.reason})"
+    else:
+        by = "the whole interval"
     meets = _COMPARE[expression.operator]
     worst, best = (low, high) if expression.wants_more else (high, low)
     met, refuted = meets(worst, expression.threshold), not meets(best, expression.threshold)
@@ -90,14 +101,14 @@ def _decide(expression: Expression, scalar: Scalar) -> tuple[Status, str]:
     refutes = scalar.bound in ("exact", "estimate") or not proves
     if met:
         if proves:
-            return Status.PASS, "met by the whole interval"
-        if scalar.bound == "upper":
-            return Status.PASS, "not refuted by the attacks run"
-        return Status.PASS, "not refuted by the bound computed"
+            return Status.PASS, f"met by {by}"
+        return Status.PASS, _UNPROVEN[scalar.bound]
     if refuted and refutes:
-        return Status.FAIL, "missed by the whole interval"
+        return Status.FAIL, f"missed by {by}"
     if refuted:
         return Status.INCONCLUSIVE, f"the {scalar.bound} bound does not decide it"
+    if scalar.censored:
+        return Status.INCONCLUSIVE, f"not decided by {by}"
     return Status.INCONCLUSIVE, "the interval holds the threshold"
 
 
@@ -137,9 +148,14 @@ def decide_verdict(
     }
     bad = {s: counts[s] for s in (Status.FAIL, Status.ERROR, Status.NOT_RUN) if counts[s]}
     inconclusive = counts[Status.INCONCLUSIVE]
+    passed = counts[Status.PASS]
+    missing = len(binding) - sum(counts.values())
     warned = sum(r.status is Status.WARN for r in requirements)
+    unjudged = sum(
+        r.level == "warn" and r.status in (Status.ERROR, Status.NOT_RUN) for r in requirements
+    )
     failed = sum(isinstance(o, Failed) for o in outcomes)
-    tail = _tail(warned, failed, interrupted)
+    tail = _tail(warned, unjudged, failed, interrupted)
     if not binding:
         ran = sum(isinstance(o, Computed) for o in outcomes)
         status = Status.ERROR if failed else Status.WARN if warned else Status.INFO
@@ -150,37 +166,35 @@ def decide_verdict(
         return Verdict(status=status, headline="No requirement declared", sentence=sentence)
     total = _count(len(binding), "requirement")
     if bad:
-        sentence = f"{_listed(bad, inconclusive)} of {total}.{tail}"
+        sentence = f"{_listed(bad, inconclusive, total)}.{tail}"
         return Verdict(status=Status.FAIL, headline="Requirements not met", sentence=sentence)
     if inconclusive:
         verb = "is" if inconclusive == 1 else "are"
         sentence = (
             f"{inconclusive} of {total} {verb} inconclusive: the evidence does not decide "
-            f"{'it' if inconclusive == 1 else 'them'}.{tail}"
+            f"{'it' if inconclusive == 1 else 'them'}{_allowed(missing)}.{tail}"
         )
         return Verdict(
             status=Status.INCONCLUSIVE, headline="Requirements not decided", sentence=sentence
         )
-    passed = counts[Status.PASS]
-    missing = len(binding) - passed
     if passed == 0:
         return Verdict(
             status=Status.NOT_RUN,
             headline="Nothing decided",
-            sentence=f"None of {total} could be judged; each was allowed to be missing.{tail}",
+            sentence=f"0 of {total} could be judged{_allowed(missing)}.{tail}",
         )
-    absent = f"; {missing} could not be judged and may be missing" if missing else ""
-    unproven = sum(r.words.startswith("not refuted") for r in binding)
+    unproven = sum(r.status is Status.PASS and r.words in _UNPROVEN.values() for r in binding)
     caution = (
-        f" {unproven} of them {'is' if unproven == 1 else 'are'} only not refuted: an attack "
-        "cannot prove robustness."
+        f" {unproven} of them {'is' if unproven == 1 else 'are'} only not refuted: what was "
+        "measured could refute, not prove."
         if unproven
         else ""
     )
     return Verdict(
         status=Status.WARN if warned else Status.PASS,
         headline="Requirements met" if not warned else "Requirements met, with warnings",
-        sentence=f"{passed} of {total} {'is' if passed == 1 else 'are'} met{absent}.{caution}{tail}",
+        sentence=f"{passed} of {total} {'is' if passed == 1 else 'are'} met{_allowed(missing)}."
+        f"{caution}{tail}",
     )
 
 
@@ -189,22 +203,35 @@ def worst_first(requirements: Iterable[Requirement]) -> list[Requirement]:
     return sorted(requirements, key=lambda r: _WORST_FIRST.index(r.status))
 
 
-def _listed(bad: Mapping[Status, int], inconclusive: int) -> str:
+def _allowed(missing: int) -> str:
+    """Words for the requirements that nothing was measured for, with their entry's leave."""
+    if not missing:
+        return ""
+    return f"; {missing} could not be judged, which {'its' if missing == 1 else 'their'} " + (
+        f"{'entry allows' if missing == 1 else 'entries allow'}"
+    )
+
+
+def _listed(bad: Mapping[Status, int], inconclusive: int, total: str) -> str:
     words = {
         Status.FAIL: "failed",
         Status.ERROR: "could not be measured",
         Status.NOT_RUN: "did not run",
     }
     parts = [f"{count} {words[status]}" for status, count in bad.items()]
+    first = next(iter(bad))
+    parts[0] = f"{bad[first]} of {total} {words[first]}"
     if inconclusive:
         parts.append(f"{inconclusive} {'is' if inconclusive == 1 else 'are'} inconclusive")
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
-def _tail(warned: int, failed: int, interrupted: bool) -> str:
+def _tail(warned: int, unjudged: int, failed: int, interrupted: bool) -> str:
     text = ""
     if warned:
         text += f" {_count(warned, 'warning')} stand{'s' if warned == 1 else ''}."
+    if unjudged:
+        text += f" {_count(unjudged, 'warning')} could not be judged."
     if failed:
         text += f" {_count(failed, 'measurement')} failed to run."
     if interrupted:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from robreport import inputs
+from robreport import __version__, inputs
 from robreport.bundle import DataSchema, Needs
-from robreport.codec import adapter, plain
+from robreport.cache import Cache, digest
+from robreport.codec import adapter, from_json, plain, to_json
+from robreport.environment import NUMERICAL, find_device, plugin_digest, versions
+from robreport.errors import ModelError
 from robreport.isolation import Crashed, Finished, Job, Progress, Report, Workshop
+from robreport.modelfile import code_digest, file_digest
 from robreport.outcome import ModelFacts, SplitFacts
 from robreport.plan import CALIBRATION_SHARE, Plan, PlannedModel, Unit
 
@@ -41,12 +44,14 @@ class Prepared:
     @property
     def problems(self) -> list[str]:
         """Every problem of a model or split, in order."""
-        facts = (*self.splits.values(), *self.models.values())
-        return [fact.problem for fact in facts if fact.problem]
+        found = [split.problem for split in self.splits.values()]
+        found += [model.problem for model in self.models.values()]
+        return [problem for problem in found if problem]
 
     def obstacle(self, unit: Unit) -> tuple[str, str]:
         """Return (kind, reason) of what keeps a unit from running: ``input`` when its model or
-        data cannot be used, ``skip`` when they do not offer what it needs, else two empty texts."""
+        data cannot be used, ``skip`` when they do not offer what it needs, else two empty texts.
+        """
         if unit.kind == "comparison":
             return "", ""
         for role in unit.roles:
@@ -69,8 +74,13 @@ class Prepared:
         return None if self.schema is None else plain(self.schema)
 
 
-def prepare(plan: Plan, workshop: Workshop, folder: Path, listen: Listener) -> Prepared:
-    """Load all splits in one process, then probe the models, several at a time."""
+def prepare(
+    plan: Plan, workshop: Workshop, folder: Path, cache: Cache | None, listen: Listener
+) -> Prepared:
+    """Load all splits in one process, then probe the models, several at a time.
+
+    A model that was probed before with the same file, options, data and code is not loaded again.
+    """
     device = find_device(plan.spec.execution.device)
     splits, labelled, schema = _data(plan, workshop, folder, listen)
     offers = Needs.NONE
@@ -81,30 +91,77 @@ def prepare(plan: Plan, workshop: Workshop, folder: Path, listen: Listener) -> P
         plan=plan, folder=folder, device=device, models={}, splits=splits, schema=schema,
         offers=offers,
     )  # fmt: skip
-    jobs = {
-        f"model {model.name}": (
-            model,
-            _job(plan, f"model {model.name}", "probe_model", _model_payload(prepared, model), folder),
-        )
-        for model in plan.models
-    }
-    answers = gather(workshop, [job for _, job in jobs.values()], listen)
-    models = {}
-    for key, (model, _) in jobs.items():
-        answer = answers[key]
+    return replace(prepared, models=_models(prepared, workshop, cache, listen))
+
+
+def _models(
+    prepared: Prepared, workshop: Workshop, cache: Cache | None, listen: Listener
+) -> dict[str, ModelFacts]:
+    """Return the facts of every model, from the cache or by probing."""
+    plan = prepared.plan
+    known: dict[str, ModelFacts] = {}
+    keys: dict[str, str] = {}
+    jobs = []
+    for model in plan.models:
+        payload = _model_payload(prepared, model)
+        key = _probe_key(prepared, model, payload)
+        facts = _kept_facts(cache, key)
+        if facts is not None:
+            known[model.name] = facts
+            continue
+        keys[f"model {model.name}"] = key
+        jobs.append(_job(plan, f"model {model.name}", "probe_model", payload, prepared.folder))
+    answers = gather(workshop, jobs, listen)
+    for model in plan.models:
+        answer = answers.get(f"model {model.name}")
+        if answer is None:
+            continue
         if isinstance(answer, Crashed):
-            models[model.name] = _unusable(model, answer.error)
-        else:
-            models[model.name] = adapter(ModelFacts).validate_python(answer.value["facts"])
-    return Prepared(
-        plan=plan, folder=folder, device=device, models=models, splits=splits, schema=schema,
-        offers=offers,
-    )  # fmt: skip
+            known[model.name] = _unusable(model, answer.error)
+            continue
+        facts = adapter(ModelFacts).validate_python(answer.value["facts"])
+        known[model.name] = facts
+        key = keys[answer.key]
+        if cache is not None and key and not facts.problem:
+            with cache.put("bundles", key) as place:
+                (place / "facts.json").write_bytes(to_json(answer.value["facts"]))
+    return {model.name: known[model.name] for model in plan.models}
 
 
-def gather(
-    workshop: Workshop, jobs: list[Job], listen: Listener
-) -> dict[str, Finished | Crashed]:
+def _probe_key(prepared: Prepared, model: PlannedModel, payload: Any) -> str:
+    """Return what decides a model's facts; empty when its file cannot be read."""
+    entry = payload["model"]
+    owner = prepared.plan.registry.owner("model_loaders", entry["loader"])
+    rows = payload["probe"]
+    try:
+        file = file_digest(entry["path"])
+    except ModelError:
+        return ""
+    return digest(
+        {
+            "file": file,
+            "code": code_digest(entry["options"], Path(payload["base"])),
+            "entry": {key: value for key, value in entry.items() if key != "path"},
+            "loader": plugin_digest(owner.distribution, owner.module),
+            "schema": payload["data_schema"],
+            "rows": None if rows is None else rows["facts"]["digest"],
+            "device": prepared.device,
+            "threads": payload["threads"],
+            "versions": versions(NUMERICAL),
+            "robreport": __version__,
+        }
+    )
+
+
+def _kept_facts(cache: Cache | None, key: str) -> ModelFacts | None:
+    place = cache.get("bundles", key) if cache is not None and key else None
+    if place is None:
+        return None
+    tree = from_json((place / "facts.json").read_bytes(), "facts.json")
+    return cast(ModelFacts, adapter(ModelFacts).validate_python(tree))
+
+
+def gather(workshop: Workshop, jobs: list[Job], listen: Listener) -> dict[str, Finished | Crashed]:
     """Run jobs to their end and return their answers by key."""
     for job in jobs:
         workshop.submit(job)
@@ -117,17 +174,6 @@ def gather(
         if not isinstance(report, Progress):
             answers[report.key] = report
     return answers
-
-
-def find_device(wanted: str) -> str:
-    """Return ``cpu`` or ``cuda``; torch is only asked where a GPU driver is present."""
-    if wanted != "auto":
-        return wanted
-    if shutil.which("nvidia-smi") is None and not Path("/dev/nvidiactl").exists():
-        return "cpu"
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def model_entry(model: PlannedModel) -> dict[str, Any]:
@@ -195,7 +241,7 @@ def _data(
     }
     answer = gather(workshop, [_job(plan, "data", "load_data", payload, folder)], listen)["data"]
     if isinstance(answer, Crashed):
-        problem = f"data: the process that loads it {answer.error}"
+        problem = f"data: {answer.error}"
         return {
             split.role: SplitFacts(role=split.role, loader=split.loader, n=0, shape=(), dtype="",
                                    digest="", source="", problem=problem)
@@ -223,5 +269,5 @@ def _unusable(model: PlannedModel, error: str) -> ModelFacts:
     return ModelFacts(
         name=entry.name, version=entry.version, loader=entry.loader, path=entry.path or "",
         digest="", kind="", offers=(), n_outputs=0, input_shape=None, trusted=entry.trusted,
-        problem=f"models.{entry.name}: the process that loads it {error}",
+        problem=f"models.{entry.name}: {error}",
     )  # fmt: skip

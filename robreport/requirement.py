@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
-from fractions import Fraction
 
 from robreport.result import facets
+from robreport.threat import parse_number
 
 _EXPRESSION = re.compile(
     r"\s*(?P<name>[a-z][a-z0-9_]*(?:\[[^\[\]]+\])?)\s*(?P<operator>>=|<=|>|<)\s*"
-    r"(?P<threshold>[-+0-9.eE/]+)\s*(?P<percent>%?)\s*"
+    r"(?P<threshold>[-+0-9.eE]+(?:\s*/\s*[-+0-9.eE]+)?)\s*(?P<percent>%?)\s*"
 )
 _SIGN = {">=": "≥", "<=": "≤", ">": ">", "<": "<"}
 
@@ -53,20 +52,16 @@ def parse_expression(text: str) -> Expression:
         )
     written = match["threshold"]
     try:
-        threshold = float(Fraction(written))
-    except (ValueError, ZeroDivisionError, OverflowError):
-        raise ValueError(f"{written!r} in {text!r} is not a number") from None
-    if match["percent"]:
-        threshold, written = threshold / 100, f"{written} %"
-    if not math.isfinite(threshold):
-        raise ValueError(f"{written!r} in {text!r} is not finite")
+        threshold = parse_number(written, per=100 if match["percent"] else 1)
+    except ValueError as error:
+        raise ValueError(f"{error}, in {text!r}") from None
     name = canonical(match["name"])
     return Expression(
         text=" ".join(text.split()),
         scalar=name,
         operator=match["operator"],
         threshold=threshold,
-        threshold_text=written,
+        threshold_text=f"{written} %" if match["percent"] else written,
     )
 
 
@@ -83,13 +78,13 @@ def same_name(one: str, other: str) -> bool:
     return (
         base == base2
         and len(parts) == len(parts2)
-        and all(a == b or _number(a) is not None and _number(a) == _number(b)
+        and all(a == b or (_number(a) is not None and _number(a) == _number(b))
                 for a, b in zip(parts, parts2, strict=True))
     )  # fmt: skip
 
 
 def _number(text: str) -> float | None:
     try:
-        return float(Fraction(text))
-    except (ValueError, ZeroDivisionError, OverflowError):
+        return parse_number(text)
+    except ValueError:
         return None

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import numpy.typing as npt
 
 from robreport.errors import MetricError
@@ -84,23 +82,9 @@ class Scalar:
 
     def problem(self) -> str:
         """Return what forbids this scalar in a record, or an empty string."""
-        for word, number in (("value", self.value), ("low", self.low), ("high", self.high)):
-            if number is not None and not math.isfinite(number):
-                return f"{word} is {number}, which no record can hold; refuse it with a reason"
-        if isinstance(self.n, bool) or not isinstance(self.n, int | np.integer) or self.n < 0:
-            return f"n is {self.n!r}; a scalar needs the number of examples behind it"
-        if self.value is None and not self.reason:
-            return "value is None without a reason"
-        if (self.low is None) != (self.high is None):
-            return "the interval has one end only"
-        if self.value is not None and self.low is None and not self.reason:
-            return "it has neither an interval nor a reason for having none"
-        if self.low is not None and self.high is not None:
-            if self.low > self.high:
-                return f"the interval is reversed ({self.low} > {self.high})"
-            if not self.method:
-                return "the interval has no method"
-        return ""
+        from robreport.soundness import scalar_problem
+
+        return scalar_problem(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +138,12 @@ class Figure:
             spec = chart.to_dict(format="vega-lite")
         except Exception as error:  # Altair raises many kinds; all mean "this chart is wrong"
             raise MetricError(f"figure {title!r} is not a valid chart: {error}") from error
-        return cls(spec=spec, title=title, caption=caption, alt=alt)
+        figure = cls(spec=spec, title=title, caption=caption, alt=alt)
+        from robreport.soundness import figure_problems
+
+        for problem in figure_problems(title, figure):
+            raise MetricError(problem)
+        return figure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,71 +241,8 @@ def check_result(result: object) -> Result:
     """
     if not isinstance(result, Result):
         raise MetricError(f"compute returned {type(result).__name__}, not a Result")
-    for problem in _problems(result):
+    from robreport.soundness import result_problems
+
+    for problem in result_problems(result):
         raise MetricError(problem)
     return result
-
-
-def _problems(result: Result) -> list[str]:
-    found: list[str] = []
-    if not result.answer.strip():
-        found.append("the result has no answer sentence")
-    for name, scalar in result.scalars.items():
-        if not SCALAR_NAME.match(name):
-            found.append(f"scalar name {name!r} is not of the form base or base[facet, facet]")
-        if problem := scalar.problem():
-            found.append(f"scalar {name}: {problem}")
-    for group in (result.tables, result.figures, result.images, result.arrays, result.artifacts):
-        found += [f"{key!r} is not an id (lower case, digits, _ . -)" for key in group
-                  if not IDENTIFIER.match(key)]
-    for key, table in result.tables.items():
-        found += _table_problems(key, table)
-    for key, figure in result.figures.items():
-        if not figure.alt.strip() or not figure.caption.strip():
-            found.append(f"figure {key}: caption and alt text must not be empty")
-        found += [f"figure {key}: {p}" for p in _spec_problems(figure.spec)]
-    for key, grid in result.images.items():
-        if grid.images.dtype != np.uint8 or grid.images.ndim not in (4, 5):
-            found.append(f"images {key}: need uint8 (rows, columns, h, w[, 3])")
-        if not grid.alt.strip() or not grid.caption.strip():
-            found.append(f"images {key}: caption and alt text must not be empty")
-    known = {*result.scalars, *result.tables, *result.figures, *result.images}
-    for finding in result.findings:
-        missing = [e for e in finding.evidence if e not in known]
-        if missing or not finding.evidence:
-            found.append(f"finding {finding.claim!r}: evidence {missing or 'missing'} is not in the result")
-    return found
-
-
-def _table_problems(key: str, table: Table) -> list[str]:
-    found = []
-    for i, row in enumerate(table.rows):
-        if len(row) != len(table.columns):
-            found.append(f"table {key}: row {i} has {len(row)} cells, not {len(table.columns)}")
-        for cell in row:
-            cells = cell if isinstance(cell, list | tuple) else (cell,)
-            for part in cells:
-                if isinstance(part, float | np.floating) and not math.isfinite(part):
-                    found.append(f"table {key}: row {i} holds {part}, which no record can hold")
-                elif not isinstance(part, Plain | np.integer | np.floating | np.bool_):
-                    found.append(f"table {key}: row {i} holds a {type(part).__name__}")
-    return found
-
-
-def _spec_problems(spec: object, at: str = "spec") -> list[str]:
-    """Find values that no record holds (NaN) and references that would reach outside."""
-    if isinstance(spec, Mapping):
-        found = []
-        for key, value in spec.items():
-            if key in ("url", "href") and not (isinstance(value, str) and value.startswith("data:")) \
-                    and not isinstance(value, Mapping):
-                found.append(f"{at}.{key} refers to {value!r}; only data: URLs are allowed")
-            found += _spec_problems(value, f"{at}.{key}")
-        return found
-    if isinstance(spec, list | tuple):
-        return [p for i, v in enumerate(spec) for p in _spec_problems(v, f"{at}[{i}]")]
-    if isinstance(spec, float) and not math.isfinite(spec):
-        return [f"{at} is {spec}, which no record can hold"]
-    if spec is not None and not isinstance(spec, str | int | float | bool):
-        return [f"{at} is a {type(spec).__name__}, not plain JSON"]
-    return []

@@ -86,9 +86,11 @@ def _bytes(value: object) -> int | None:
         )
         if not match:
             raise ValueError(f"a size such as '512MB' or '8GB' is needed, found {shown(value)}")
-        unit = match[2].upper().replace("I", "")
-        size = int(float(match[1]) * 1024 ** ("B", "KB", "MB", "GB", "TB").index(unit))
-    if not 2**20 <= size < 2**60:
+        unit = match[2].upper()
+        # 8GB is 8 * 10**9 bytes and 8GiB is 8 * 2**30, as the standards have it
+        power = ("B", "KB", "MB", "GB", "TB").index(unit.replace("I", ""))
+        size = int(float(match[1]) * (1024 if "I" in unit else 1000) ** power)
+    if not 10**6 <= size < 2**60:
         raise ValueError(f"a size from 1 MB to 1 EB is needed, found {shown(value)}")
     return size
 

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import hashlib
-import os
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from robreport.codec import (
-    arrays_from_npz,
-    arrays_to_npz,
+    MAX_JSON_BYTES,
     from_json,
     outcome_from_json,
     outcome_to_json,
@@ -25,7 +19,8 @@ from robreport.codec import (
     result_to_json,
     to_json,
 )
-from robreport.errors import OutputError, RecordError
+from robreport.errors import MetricError, RecordError
+from robreport.npz import MAX_ARRAYS_BYTES, arrays_from_npz, arrays_to_npz
 from robreport.outcome import (
     AuditRun,
     Computed,
@@ -40,9 +35,23 @@ from robreport.outcome import (
 )
 from robreport.policy import worst_first
 from robreport.result import Result
+from robreport.runfolder import (
+    ARRAYS,
+    ARTIFACTS,
+    MANIFEST,
+    RECORD,
+    check_output,
+    is_run_folder,
+    run_folder,
+    write_manifest,
+)
 
+__all__ = [
+    "ARRAYS", "ARTIFACTS", "MANIFEST", "RECORD", "SCHEMA_VERSION", "Record", "check_output",
+    "decode", "encode", "is_run_folder", "load_result", "load_run", "run_folder", "save_result",
+    "status_of", "write_manifest", "write_record",
+]  # fmt: skip
 SCHEMA_VERSION = 1
-RECORD, ARRAYS, MANIFEST, ARTIFACTS = "audit.json", "arrays.npz", "manifest.json", "artifacts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +87,7 @@ def encode(run: AuditRun) -> Record:
         "audit": plain(run.audit),
         "verdict": plain(run.verdict),
         "spec": plain(run.spec),
-        "spec_text": run.spec_text,
+        "spec_text": plain(run.spec_text),
         "models": plain(run.models),
         "data": plain(run.data),
         "schema": plain(run.schema),
@@ -104,8 +113,8 @@ def _volatile(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         elif isinstance(outcome, Failed):
             found[outcome.about.key] = {
                 "seconds": round(outcome.seconds, 3),
-                "trace": outcome.trace,
-                "log": outcome.log,
+                "trace": plain(outcome.trace),
+                "log": plain(outcome.log),
             }
     return found
 
@@ -121,13 +130,22 @@ def load_run(folder: Path) -> tuple[AuditRun, Record]:
     if not (folder / RECORD).is_file():
         raise RecordError(f"{folder} is not a run folder: it has no {RECORD}.")
     try:
-        raw = (folder / RECORD).read_bytes()
-        npz = (folder / ARRAYS).read_bytes() if (folder / ARRAYS).is_file() else b""
+        raw = _bounded(folder / RECORD, MAX_JSON_BYTES)
+        npz = arrays_to_npz({})
+        if (folder / ARRAYS).is_file():
+            npz = _bounded(folder / ARRAYS, MAX_ARRAYS_BYTES)
     except OSError as error:
         raise RecordError(f"{folder} cannot be read: {error.strerror}.") from None
-    arrays = arrays_from_npz(folder / ARRAYS, ARRAYS) if npz else {}
-    run = decode(raw, arrays, folder / ARTIFACTS)
-    return run, Record(audit_json=raw, arrays_npz=npz or arrays_to_npz({}))
+    run = decode(raw, arrays_from_npz(npz, ARRAYS), folder / ARTIFACTS)
+    return run, Record(audit_json=raw, arrays_npz=npz)
+
+
+def _bounded(path: Path, most: int) -> bytes:
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise RecordError(f"{path.name} has more than the {most:,} bytes that are read.")
+    return content
 
 
 def decode(raw: bytes, arrays: Mapping[str, Any], artifacts: Path = Path(ARTIFACTS)) -> AuditRun:
@@ -142,7 +160,7 @@ def decode(raw: bytes, arrays: Mapping[str, Any], artifacts: Path = Path(ARTIFAC
     if not isinstance(tree, Mapping):
         raise RecordError(f"{RECORD} is damaged: an object is needed.")
     version = tree.get("schema_version")
-    if version != SCHEMA_VERSION:
+    if isinstance(version, bool) or version != SCHEMA_VERSION:
         raise RecordError(
             f"{RECORD} has the schema version {version!r}; this robreport reads {SCHEMA_VERSION}."
         )
@@ -153,14 +171,35 @@ def decode(raw: bytes, arrays: Mapping[str, Any], artifacts: Path = Path(ARTIFAC
         "environment": dict[str, Any], "requirements": tuple[Requirement, ...],
         "verdict": Verdict, "execution": dict[str, Any],
     }  # fmt: skip
-    parsed = {name: parse(kind, tree.get(name), f"{RECORD} {name}") for name, kind in fields.items()}
-    volatile = parsed["execution"].get("outcomes", {})
-    volatile = volatile if isinstance(volatile, Mapping) else {}
+    parsed = {
+        name: parse(kind, tree.get(name), f"{RECORD} {name}") for name, kind in fields.items()
+    }
+    volatile = parsed["execution"].get("outcomes")
+    if not isinstance(volatile, Mapping):
+        raise RecordError(f"{RECORD} is damaged: execution.outcomes must be an object.")
     listed = tree.get("outcomes")
     if not isinstance(listed, list):
         raise RecordError(f"{RECORD} is damaged: outcomes must be a list.")
     outcomes = tuple(outcome_from_json(item, arrays, volatile, artifacts) for item in listed)
-    return AuditRun(outcomes=outcomes, **parsed)
+    run = AuditRun(outcomes=outcomes, **parsed)
+    _check_consistent(run, tree, listed)
+    return run
+
+
+def _check_consistent(run: AuditRun, tree: Mapping[str, Any], listed: list[Any]) -> None:
+    """Refuse a record that says one thing twice, differently."""
+    keys = [outcome.about.key for outcome in run.outcomes]
+    for i, outcome in enumerate(run.outcomes):
+        if keys[i] in keys[:i]:
+            raise RecordError(f"{RECORD} is damaged: {keys[i]} stands twice among the outcomes.")
+        status = status_of(outcome, run.requirements)
+        if listed[i].get("status") != str(status):
+            raise RecordError(
+                f"{RECORD} is damaged: {keys[i]} has the status {listed[i].get('status')!r}, and "
+                f"its requirements make it {str(status)!r}."
+            )
+    if tree.get("coverage") != run.coverage:
+        raise RecordError(f"{RECORD} is damaged: coverage does not count the outcomes.")
 
 
 def save_result(result: Result, folder: Path) -> None:
@@ -174,85 +213,30 @@ def save_result(result: Result, folder: Path) -> None:
         elif path.is_file():
             shutil.copy2(path, target)
         else:
-            raise OutputError(f"the artifact {name} was declared but not written.")
+            raise MetricError(f"the artifact {name} was declared but not written")
     (folder / ARRAYS).write_bytes(arrays_to_npz(arrays))
     (folder / "result.json").write_bytes(to_json(tree))
 
 
 def load_result(folder: Path) -> Result:
-    """Read a result written by `save_result`."""
-    tree = from_json((folder / "result.json").read_bytes(), "result.json")
-    arrays = arrays_from_npz(folder / ARRAYS, ARRAYS)
-    return result_from_json(tree, arrays, "result.json", folder / ARTIFACTS)
-
-
-def is_run_folder(folder: Path) -> bool:
-    """Whether a folder holds what this tool writes, so that it may be replaced."""
-    return (folder / RECORD).is_file() and (folder / MANIFEST).is_file()
-
-
-def check_output(place: Path) -> None:
-    """Refuse a place that holds something other than a run folder.
+    """Read a result written by `save_result`.
 
     Raises
     ------
-    OutputError
-        Something else is there, or its parent cannot be written.
+    RecordError
+        A part of it is missing or damaged.
     """
-    if place.is_symlink() or place.exists():
-        empty = place.is_dir() and not any(place.iterdir())
-        if not place.is_dir() or not (empty or is_run_folder(place)):
-            raise OutputError(
-                f"{place} exists and is not a run folder; it was left alone. Choose another "
-                "place with --output."
-            )
-
-
-@contextlib.contextmanager
-def run_folder(place: Path) -> Iterator[Path]:
-    """Yield a new folder beside `place`; on success it takes the place, else it is removed.
-
-    Raises
-    ------
-    OutputError
-        No space, no permission, or something else is there. An earlier run there is kept.
-    """
-    check_output(place)
-    fresh: Path | None = None
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
-        fresh.chmod(0o755)
-        yield fresh
-        _replace(fresh, place)
-        fresh = None
+        raw = _bounded(folder / "result.json", MAX_JSON_BYTES)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise OutputError(
-                f"no space left for {place}; nothing was lost: free some and run again, finished "
-                "measurements come from the cache."
-            ) from None
-        raise OutputError(f"{place} cannot be written: {error.strerror or error}.") from None
-    finally:
-        if fresh is not None:
-            shutil.rmtree(fresh, ignore_errors=True)
-
-
-def _replace(fresh: Path, place: Path) -> None:
-    """Put `fresh` where `place` is, keeping the old one until the new one stands."""
-    old: Path | None = None
-    if place.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{place.name}-old-", dir=place.parent))
-        os.rename(place, old / "run")
-    try:
-        os.rename(fresh, place)
-    except OSError:
-        if old is not None:
-            os.rename(old / "run", place)
-        raise
-    finally:
-        if old is not None:
-            shutil.rmtree(old, ignore_errors=True)
+        raise RecordError(f"result.json cannot be read: {error.strerror}.") from None
+    arrays = arrays_from_npz(folder / ARRAYS, ARRAYS)
+    tree = from_json(raw, "result.json")
+    result = result_from_json(tree, arrays, "result.json", folder / ARTIFACTS)
+    for name, path in result.artifacts.items():
+        if not path.exists():
+            raise RecordError(f"result.json names the artifact {name}, which is missing.")
+    return result
 
 
 def write_record(folder: Path, record: Record, run: AuditRun) -> None:
@@ -266,15 +250,3 @@ def write_record(folder: Path, record: Record, run: AuditRun) -> None:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 copy = shutil.copytree if path.is_dir() else shutil.copy2
                 copy(path, target)
-
-
-def write_manifest(folder: Path) -> None:
-    """Write manifest.json: the SHA-256 of every other file in the folder."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
-    digests = {path.relative_to(folder).as_posix(): _sha256(path) for path in files}
-    (folder / MANIFEST).write_bytes(to_json({"schema_version": SCHEMA_VERSION, "sha256": digests}))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -14,8 +14,10 @@ _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?
 _LONGEST_NUMBER = 64
 
 
-def parse_number(text: str) -> float:
+def parse_number(text: str, per: int = 1) -> float:
     """Return the number that ``"0.1"``, ``"1e-3"`` or ``"8/255"`` stands for, rounded once.
+
+    `per` divides it, so that 99.9 % (per 100) and 0.999 are the same number.
 
     Raises
     ------
@@ -29,7 +31,7 @@ def parse_number(text: str) -> float:
             raise ValueError(f"{text[:_LONGEST_NUMBER]!r} is not a number")
     try:
         # a quotient of fractions is rounded once, so 8/255 and "8/255" are the same float
-        value = float(Fraction(above) / Fraction(below) if slash else Fraction(above))
+        value = float(Fraction(above) / (Fraction(below if slash else 1) * per))
     except (ZeroDivisionError, OverflowError):
         value = math.inf
     if not math.isfinite(value):
@@ -83,7 +85,7 @@ class Eps:
         return self.text
 
 
-def parse_eps(given: str | float | int) -> Eps:
+def parse_eps(given: object) -> Eps:
     """Return the budget that ``0.1``, ``"0.1"`` or ``"8/255"`` stands for.
 
     Raises

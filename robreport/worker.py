@@ -5,10 +5,8 @@ Each function takes plain values and returns plain values; arrays and results go
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import random
-import re
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -25,6 +23,7 @@ from robreport.codec import adapter, plain
 from robreport.errors import DataError, ModelError, RobreportError
 from robreport.loading import LoadedData, ModelSource, SplitSource
 from robreport.metric import Comparison, Context, Metric, SkipMetric
+from robreport.modelfile import code_digest, file_digest
 from robreport.outcome import Computed, Failed, ModelFacts, Outcome, Skipped, SplitFacts, Subject
 from robreport.plugins import Registry
 from robreport.result import check_result
@@ -169,10 +168,10 @@ def probe_model(payload: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
 
 def _probe(base: ModelFacts, payload: Mapping[str, Any]) -> ModelFacts:
     entry = payload["model"]
-    file_digest = _file_digest(entry["path"])
-    if entry["sha256"] and file_digest != entry["sha256"]:
+    digest = file_digest(entry["path"])
+    if entry["sha256"] and digest != entry["sha256"]:
         raise ModelError(
-            f"models.{base.name}.sha256: the file's SHA-256 is {file_digest or 'none'}, the pinned "
+            f"models.{base.name}.sha256: the file's SHA-256 is {digest or 'none'}, the pinned "
             f"one {entry['sha256']}; the file is not the one that was declared."
         )
     schema = _schema(payload)
@@ -182,15 +181,15 @@ def _probe(base: ModelFacts, payload: Mapping[str, Any]) -> ModelFacts:
     offers = model.offers
     if not isinstance(offers, Needs):
         raise ModelError(f"models.{base.name}: the loader gave no Needs as offers.")
-    code = _code_digest(entry["options"], Path(payload["base"]))
+    code = code_digest(entry["options"], Path(payload["base"]))
     return replace(
         base,
-        digest=file_digest or code,
+        digest=digest or code,
         kind=model.kind,
         offers=offers.words,
         n_outputs=int(model.n_outputs),
         input_shape=None if model.input_shape is None else tuple(model.input_shape),
-        facts={**dict(model.facts), **({"code SHA-256": code} if code and file_digest else {})},
+        facts={**dict(model.facts), **({"code SHA-256": code} if code and digest else {})},
     )
 
 
@@ -295,7 +294,9 @@ def run_metric(payload: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
     except SkipMetric as skip:
         return {"skipped": str(skip) or "the metric gave no reason"}
     except NotOffered as absent:
-        raise RuntimeError(f"the metric uses {absent} without declaring it in needs or splits") from absent
+        raise RuntimeError(
+            f"the metric uses {absent} without declaring it in needs or splits"
+        ) from absent
     save_result(check_result(result), Path(payload["out"]))
     return {}
 
@@ -360,29 +361,6 @@ def _seed_libraries(seed: int, threads: int) -> None:
 def _schema(payload: Mapping[str, Any]) -> DataSchema | None:
     tree = payload["data_schema"]
     return None if tree is None else inputs.schema_from_json(tree)
-
-
-def _file_digest(path: str | None) -> str:
-    if not path:
-        return ""
-    try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ModelError(f"the file {Path(path).name} cannot be read: {error.strerror}.") from None
-
-
-def _code_digest(options: Mapping[str, Any], base: Path) -> str:
-    """Digest of the Python files beside the spec when an option names code in them."""
-    named = [v for v in options.values()
-             if isinstance(v, str) and re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", v)]
-    if not named:
-        return ""
-    digest = hashlib.sha256()
-    # any of them may be imported by the one that is named
-    for path in sorted(base.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
 
 
 def _said(error: BaseException) -> str:

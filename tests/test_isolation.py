@@ -747,6 +747,12 @@ def test_next_report_does_not_wait_for_nothing(shop: Workshop, make: Callable[..
     assert shop.pending == 1
 
 
+def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    with pytest.raises(RobreportError, match="No temporary folder can be made: No such file"):
+        Workshop(workers=1).__enter__()
+
+
 def test_windows_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("robreport.isolation.workshop.os.name", "nt")
     with pytest.raises(RobreportError, match="only Linux, macOS and WSL offer"):

@@ -233,9 +233,7 @@ def adds(name: str, value: Any) -> Any:
 
 
 def drawn(value: Any) -> Any:
-    return after(
-        adds("noise", value), scalar_help={**Plain.scalar_help, "noise": "a draw"}
-    )
+    return after(adds("noise", value), scalar_help={**Plain.scalar_help, "noise": "a draw"})
 
 
 def stale(result: rr.Result, bundle: Any, params: Any, ctx: Any) -> rr.Result:
@@ -315,6 +313,7 @@ MISSPELT = {
     "x": {"field": "a", "type": "quantitative"},
     "y": {"field": "beta", "type": "quantitative"},
 }
+LABELS = r"images g: labels do not fit 1 rows and 2 columns"
 RIGHT = table(np.array([1, 0]))
 
 RUNNING: dict[str, tuple[Any, str]] = {
@@ -372,7 +371,9 @@ RUNNING: dict[str, tuple[Any, str]] = {
     # what it returns
     "a-dict": (after(lambda r, *_: {"accuracy": 1}), r"compute returned dict, not a Result"),
     "nan": (scalar(value=float("nan"), reason="r"), r"scalar accuracy: value is nan"),
-    "text-value": (scalar(value="0.5", reason="r"), r"a value of a wrong type \(TypeError"),
+    "text-value": (scalar(value="0.5", reason="r"), r"value is a str, not a number"),
+    "list-answer": (with_part(answer=["Right."]), r"answer is a list, not a text"),
+    "no-mapping": (with_part(scalars=[1]), r"scalars is a list, not a mapping"),
     "no-interval": (scalar(), r"neither an interval nor a reason"),
     "no-answer": (with_part(answer=" "), r"no answer sentence"),
     "answer": (with_part(answer="Right.\nOr wrong"), r"not one sentence that ends with a full"),
@@ -397,15 +398,15 @@ RUNNING: dict[str, tuple[Any, str]] = {
         with_part(tables={"t": replace(RIGHT, columns=RIGHT.columns[:1] * 2)}), r"the same key"
     ),
     "grid-empty": (
-        with_part(images={"g": grid(images=np.zeros((0, 2, 4, 4), np.uint8))}), r"holds no picture"
+        with_part(images={"g": grid(images=np.zeros((0, 2, 4, 4), np.uint8))}), r"need uint8"
     ),
     "grid-floats": (with_part(images={"g": grid(images=np.zeros((1, 2, 4, 4)))}), r"need uint8"),
     "grid-channels": (
-        with_part(images={"g": grid(images=np.zeros((1, 2, 4, 4, 2), np.uint8))}), r"2 channels"
+        with_part(images={"g": grid(images=np.zeros((1, 2, 4, 4, 2), np.uint8))}), r"shape \(1, 2, 4, 4, 2\)"
     ),
-    "grid-rows": (with_part(images={"g": grid(row_labels=("a", "b"))}), r"2 row labels for 1"),
-    "grid-columns": (with_part(images={"g": grid(column_labels=("a",))}), r"1 column labels for"),
-    "grid-cells": (with_part(images={"g": grid(cell_labels=(("a",),))}), r"cell labels do not"),
+    "grid-rows": (with_part(images={"g": grid(row_labels=("a", "b"))}), LABELS),
+    "grid-columns": (with_part(images={"g": grid(column_labels=("a",))}), LABELS),
+    "grid-cells": (with_part(images={"g": grid(cell_labels=(("a",),))}), LABELS),
     "grid-size": (
         with_part(images={"g": grid(images=np.zeros((1, 2, 1500, 1500), np.uint8))}),
         r"4,500,000 bytes of pictures are over",

@@ -43,6 +43,8 @@ def list_entries(root: Path, kinds: Iterable[str]) -> list[Entry]:
     found = []
     for kind in kinds:
         for path in (root / kind).glob("??/*"):
+            if not _KEY.fullmatch(path.name):
+                continue
             size, used = 0, 0.0
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
                 used = (path / "meta.json").stat().st_mtime

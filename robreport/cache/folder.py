@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import json
@@ -202,8 +203,8 @@ class Cache:
         cache is off, the folder is a temporary one, the same for every call with this key.
         """
         full = digest("artifact", key)
-        known = self.get("artifacts", full) or _LOOSE.get((os.getpid(), full))
-        if known is not None:
+        known = self.get("artifacts", full) or _LOOSE.get((self.root, full))
+        if known is not None and known.is_dir():
             return known
         with contextlib.ExitStack() as stack:
             if self.usable:
@@ -222,9 +223,11 @@ class Cache:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
             kept = self.keep("artifacts", full, folder)
-            if kept is None:
-                _LOOSE[(os.getpid(), full)] = folder
-            return kept or folder
+            if kept is not None:
+                return kept
+            _LOOSE[self.root, full] = folder
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+            return folder
 
     def work_folder(self) -> Path:
         """Return a folder on the cache's own disk, removed some time after this process has ended.
@@ -367,8 +370,8 @@ class Cache:
         self._warn(f"the cache is not used: {self.problem}")
 
 
-_LOOSE: dict[tuple[int, str], Path] = {}
-"""Artifacts that could not be kept, by process and key."""
+_LOOSE: dict[tuple[Path, str], Path] = {}
+"""Artifacts of this process that could not be kept."""
 
 
 def _move(source: Path, target: Path) -> None:

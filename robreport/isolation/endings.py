@@ -65,7 +65,8 @@ def judge(ending: Ending, log: JobLog) -> dict[str, Any]:
         return {"finished": answer["value"]}
     if answer is not None:
         error = str(answer["error"])
-        if answer["kind"] == "memory" and ending.memory is not None:
+        # A graphics card's memory has no limit of ours.
+        if answer["kind"] == "memory" and ending.memory is not None and "CUDA" not in error:
             error = f"{error} (limit {size_words(ending.memory)})"
         return _crashed(str(answer["kind"]), error, str(answer["trace"]))
     match ending.reason:

@@ -237,7 +237,10 @@ def _hire(
     # The order of sets must not depend on the run.
     surroundings.setdefault("PYTHONHASHSEED", "0")
     surroundings |= env
-    folder = Path(tempfile.mkdtemp(prefix="robreport-"))
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="robreport-"))
+    except OSError as error:
+        raise RobreportError(f"No temporary folder can be made: {error.strerror}.") from None
     ours, theirs = socket.socketpair()
     # sys.path is handed over whole, first thing: where this process found robreport, the foreman
     # does, and a json.py in the current folder is not taken for the library's.
@@ -263,7 +266,7 @@ def _hire(
         ours.close()
         shutil.rmtree(folder, ignore_errors=True)
         raise RobreportError(
-            f"The process that starts metrics cannot be started: {error}"
+            f"The process that starts metrics cannot be started: {error.strerror}."
         ) from None
     finally:
         theirs.close()

@@ -14,6 +14,7 @@ import sys
 from typing import IO, Any
 
 CPU_SECONDS = 600
+_SNIPPET = "window.vegaEmbed = vegaEmbed; window.vega = vega; window.vegaLite = vegaLite;"
 
 
 def _die_with_parent() -> None:
@@ -38,10 +39,10 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
             vl_convert.register_font_directory(request["fonts"])
             return {"ready": True}
         if "bundle" in request:
-            return {"bundle": vl_convert.javascript_bundle()}
+            return {"bundle": vl_convert.javascript_bundle(_SNIPPET)}
         svg = vl_convert.vegalite_to_svg(request["spec"], allowed_base_urls=[])
         return {"svg": svg}
-    except Exception as error:  # whatever vl-convert says becomes the chart's reason
+    except (ValueError, RuntimeError, TypeError) as error:
         lines = str(error).strip().splitlines()
         return {"error": lines[0] if lines else type(error).__name__}
 

@@ -6,7 +6,8 @@ that a report takes. In HTML the browser does it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from robreport.document import Chip, Limit, Link, Note, Quantity, TableBlock
@@ -14,13 +15,23 @@ from robreport.report import numbers
 
 LINE = 112
 """Characters of table text that fit into the text column."""
+ROOMY, NARROWEST = 1.6, 45.0
+"""A table of few short columns is not stretched over the whole page."""
 _GAP = 2.2
 _LONGEST = 56
 _SAMPLE = 80
 
 
-def widths(block: TableBlock, labels: dict[str, str]) -> list[float]:
-    """Return the width of each column in percent.
+@dataclass(frozen=True, slots=True)
+class Widths:
+    """Width of a table, and of each of its columns within it, in percent."""
+
+    table: float
+    columns: tuple[float, ...]
+
+
+def widths(block: TableBlock, labels: Mapping[str, str]) -> Widths:
+    """Return how wide a table and its columns should be.
 
     A column gets what its longest line needs where all fit; else each gets its longest word,
     and the rest is shared by what is left to set.
@@ -36,6 +47,9 @@ def widths(block: TableBlock, labels: dict[str, str]) -> list[float]:
         least.append(min(max(words), 24) + _GAP)
         most.append(min(max(lines), _LONGEST * 2) + _GAP)
     most = [max(a, b) for a, b in zip(least, most, strict=True)]
+    table = 100.0
+    if sum(most) * ROOMY < LINE:
+        table = max(NARROWEST, 100 * sum(most) * ROOMY / LINE)
     if sum(most) <= LINE:
         # what is left goes to the columns of text; numbers stay together
         given = _spread(most, [m if c.kind == "text" else 1.0
@@ -47,7 +61,8 @@ def widths(block: TableBlock, labels: dict[str, str]) -> list[float]:
     else:
         given = least
     total = sum(given)
-    return [round(100 * one / total, 2) for one in given]
+    shares = tuple(round(100 * one / total, 2) for one in given)
+    return Widths(table=round(table, 1), columns=shares)
 
 
 def _spread(base: Sequence[float], weights: Sequence[float], extra: float) -> list[float]:
@@ -60,7 +75,7 @@ def _word(text: str) -> float:
     return max((len(word) for word in text.replace("-", "- ").split(" ")), default=0)
 
 
-def _parts(cell: Any, kind: str, labels: dict[str, str]) -> list[str]:
+def _parts(cell: Any, kind: str, labels: Mapping[str, str]) -> list[str]:
     """The texts of a cell; a unit and its number stay one word."""
     if cell is None:
         return ["–"]

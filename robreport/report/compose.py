@@ -7,7 +7,17 @@ from dataclasses import replace
 from typing import get_args
 
 import robreport
-from robreport.document import Block, Document, FailureBlock, Section
+from robreport.document import (
+    Block,
+    Document,
+    FailureBlock,
+    FigureBlock,
+    FigureGroup,
+    Heading,
+    ImageBlock,
+    Section,
+    TableBlock,
+)
 from robreport.outcome import AuditRun, Status
 from robreport.report import back, front, numbers, scope, wording
 from robreport.report.entries import Anchors, entries_of, threats_of
@@ -15,6 +25,7 @@ from robreport.report.numbering import number
 from robreport.report.results import ResultsWriter
 
 _BLOCKS = get_args(Block)
+_ANCHORED = (TableBlock, FigureBlock, ImageBlock, FailureBlock, Heading)
 
 
 def compose(run: AuditRun, extra_sections: Sequence[Section] = ()) -> Document:
@@ -90,12 +101,20 @@ def _foreign(section: object, anchors: Anchors) -> Section:
     return replace(section, id=anchors.free(section.id), blocks=blocks, sections=inner)
 
 
-def _foreign_block(block: object, anchors: Anchors) -> Block:
+def _foreign_block(block: Block, anchors: Anchors) -> Block:
+    # whatever its annotation promises, a plugin made it
     if not isinstance(block, _BLOCKS):
         return FailureBlock(
             status=Status.ERROR,
             title="A part of this section could not be shown",
             reason=f"The plugin returned a {type(block).__name__}, which is no block.",
         )
-    given = getattr(block, "anchor", "")
-    return replace(block, anchor=anchors.free(given)) if given else block  # type: ignore[call-arg]
+    if isinstance(block, FigureGroup):
+        inner = tuple(_foreign_block(figure, anchors) for figure in block.figures)
+        return FigureGroup(
+            figures=tuple(f for f in inner if isinstance(f, FigureBlock | FailureBlock))
+        )
+    if isinstance(block, _ANCHORED) and block.anchor:
+        moved: Block = replace(block, anchor=anchors.free(block.anchor))
+        return moved
+    return block

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import importlib
 import json
 import subprocess
 import sys
@@ -65,7 +67,7 @@ def render_charts(
                 waiting.append((i, text))
     family = fonts.family(theme.font_folder)
     while waiting:
-        with ChartProcess(theme.font_folder) as process:
+        with _chart_process(theme.font_folder) as process:
             while waiting:
                 i, text = waiting.pop(0)
                 answer = process.ask(text, seconds)
@@ -86,6 +88,37 @@ def _drawing(answer: dict[str, Any], anchor: str, family: str) -> Drawing | str:
         return "the drawing is nested too deeply"
 
 
+_READY: dict[Path, ChartProcess] = {}
+_ANY_CHART = {"data": {"values": []}, "mark": "point"}
+
+
+def warm_up(theme: Theme, *, pdf: bool = True) -> None:
+    """Start what takes its time to start: the charts' process and, in a thread, WeasyPrint.
+
+    Call it while something else is going on; the next `fill_charts` uses the process.
+    """
+    folder = theme.font_folder
+    if folder not in _READY:
+        process = _READY[folder] = ChartProcess(folder)
+        process.send({"spec": _ANY_CHART})
+        atexit.register(process.close)
+    if pdf:
+        Thread(target=_import_weasyprint, daemon=True).start()
+
+
+def _import_weasyprint() -> None:
+    # whatever is wrong with it is said when it is needed
+    with suppress(OSError, ImportError, Warning):
+        importlib.import_module("weasyprint")
+
+
+def _chart_process(folder: Path) -> ChartProcess:
+    ready = _READY.pop(folder, None)
+    if ready is not None and ready.running:
+        return ready
+    return ChartProcess(folder)
+
+
 class ChartProcess:
     """One process that draws; gone after the first chart that hangs or kills it."""
 
@@ -100,10 +133,14 @@ class ChartProcess:
             encoding="utf-8",
         )
         self.alive = True
+        self._requests: SimpleQueue[str | None] = SimpleQueue()
         self._lines: SimpleQueue[str] = SimpleQueue()
+        self._owed = 0
+        # from threads: a process that hangs neither empties its pipe nor ends its answer
+        Thread(target=self._write, daemon=True).start()
         Thread(target=self._read, daemon=True).start()
         if folder is not None:
-            self.ask(json.dumps({"fonts": str(folder)}), CHART_SECONDS)
+            self.send({"fonts": str(folder)})
 
     def __enter__(self) -> ChartProcess:
         return self
@@ -111,45 +148,56 @@ class ChartProcess:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def running(self) -> bool:
+        """Whether the process is there to be asked."""
+        return self.alive and self._process.poll() is None
+
     def close(self) -> None:
         """End the process, whatever it is doing."""
         self.alive = False
+        self._requests.put(None)
         self._process.kill()
         self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                with suppress(OSError):
-                    stream.close()
 
     def _read(self) -> None:
         stdout = self._process.stdout
         if stdout is not None:
-            with suppress(ValueError, OSError):
+            with suppress(ValueError, OSError), stdout:
                 for line in stdout:
                     self._lines.put(line)
         self._lines.put("")
 
-    def _write(self, text: str) -> None:
+    def _write(self) -> None:
         stdin = self._process.stdin
-        if stdin is not None:
-            with suppress(ValueError, OSError):
+        if stdin is None:
+            return
+        with suppress(ValueError, OSError), stdin:
+            while (text := self._requests.get()) is not None:
                 stdin.write(text + "\n")
                 stdin.flush()
+
+    def send(self, request: dict[str, Any]) -> None:
+        """Ask for something whose answer is of no interest."""
+        self._requests.put(json.dumps(request))
+        self._owed += 1
 
     def ask(self, text: str, seconds: float) -> dict[str, Any]:
         """Return the answer to one request, or ``{"error": reason}``."""
         if not self.alive:
             return {"error": "the process that draws the charts has ended"}
-        started = time.monotonic()
-        # written from a thread: a process that hangs does not empty its pipe
-        writer = Thread(target=self._write, args=(text,), daemon=True)
-        writer.start()
+        self._requests.put(text)
+        end = time.monotonic() + seconds
+        line = ""
         try:
-            line = self._lines.get(timeout=seconds)
+            for _ in range(self._owed + 1):
+                line = self._lines.get(timeout=max(0.0, end - time.monotonic()))
+                if not line:
+                    break
         except Empty:
             self.alive = False
-            waited = time.monotonic() - started
-            return {"error": f"the chart was stopped after {waited:.0f} s without an end"}
+            return {"error": f"the chart was stopped after {seconds:g} s without an end"}
+        self._owed = 0
         if not line:
             self.alive = False
             return {"error": "the process that draws the charts ended while drawing this one"}

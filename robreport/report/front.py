@@ -19,7 +19,7 @@ from robreport.document import (
     Section,
     TableBlock,
 )
-from robreport.outcome import AuditRun, Computed, Failed, Requirement, Skipped, SplitFacts, Status
+from robreport.outcome import AuditRun, Computed, Failed, Requirement, SplitFacts, Status
 from robreport.report import numbers, wording
 from robreport.report.entries import Anchors, Entry
 from robreport.report.results import limit_of, observed, quantity_of

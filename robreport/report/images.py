@@ -84,7 +84,7 @@ def grid(block: ImageBlock) -> Markup:
             data = base64.b64encode(png(images[i, j])).decode()
             parts.append(
                 Markup(
-                    '<td><img class="tile" width="{}" height="{}" alt="{}" '
+                    '<td><img class="tile" style="width:{}px;height:{}px" alt="{}" '
                     'src="data:image/png;base64,{}"/>'
                 ).format(shown, max(1, round(shown * height / width)), alt, data)
             )

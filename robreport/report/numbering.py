@@ -36,8 +36,7 @@ class _Counter:
 
 
 def number(sections: Sequence[Section]) -> tuple[tuple[Section, ...], dict[str, str]]:
-    """Return the sections with every section, figure and anchored table numbered, and the
-    label of each anchor."""
+    """Return the sections with everything in them numbered, and the label of each anchor."""
     counter = _Counter()
     numbered = tuple(_section(s, str(i), counter) for i, s in enumerate(sections, start=1))
     return numbered, counter.labels

@@ -13,14 +13,19 @@ from markupsafe import Markup, escape
 
 import robreport
 from robreport.document import (
+    AnswerList,
+    Callout,
     Chip,
     Document,
+    FailureBlock,
     FigureBlock,
     FigureGroup,
     Limit,
     Link,
     Note,
+    Prose,
     Quantity,
+    Section,
 )
 from robreport.errors import RenderError
 from robreport.outcome import Status
@@ -55,9 +60,10 @@ def render_page(
         chart=lambda block: _chart(block, medium),
         pictures=images.grid,
         columns_of=_columns_of,
-        widths=lambda block: columns.widths(block, dict(document.labels)),
+        widths=lambda block: columns.widths(block, document.labels),
         block_template=_block_template,
         kind_of=_kind_of,
+        is_brief=_is_brief,
     )
     style = style_sheet(theme, medium).replace("</", "<\\/") if medium == "screen" else ""
     try:
@@ -161,6 +167,12 @@ def plain_cell(value: Any, column: Column) -> Markup:
 
 def _block_template(block: object) -> str:
     return f"blocks/{_CAMEL.sub('_', type(block).__name__).lower()}.html"
+
+
+def _is_brief(section: Section) -> bool:
+    """Whether a section is a few lines only, and needs no page of its own."""
+    plain = (Prose, FailureBlock, Callout, AnswerList)
+    return not section.sections and all(isinstance(block, plain) for block in section.blocks)
 
 
 def spec_id(figure: FigureBlock) -> str:

@@ -45,8 +45,7 @@ class ResultsWriter:
         self.long_tables: list[TableBlock] = []
 
     def section(self, entry: Entry) -> Section:
-        """Return the section of one measurement: question, answer, figures, numbers, how to
-        read them, checks, limits."""
+        """Return the section of one measurement: question and answer, figures, limits."""
         blocks: list[Block] = []
         blocks += self._answers(entry)
         blocks += [self._failure(entry, o) for o in entry.outcomes if not isinstance(o, Computed)]
@@ -179,22 +178,22 @@ class ResultsWriter:
     def _tables(self, entry: Entry) -> list[Block]:
         blocks: list[Block] = []
         for key in _keys(entry, "tables"):
+            moved: list[TableBlock] = []
+            title = ""
             for outcome in entry.computed:
                 table = outcome.result.tables.get(key)
                 if table is None:
                     continue
                 block = self._table(entry, outcome, key, table)
                 if table.appendix or len(table.rows) > INLINE_ROWS:
-                    self.long_tables.append(block)
-                    whose = f" of {outcome.about.model}" if self._subject(outcome) else ""
-                    blocks.append(
-                        Prose(
-                            text=f"{table.title}{whose}: in the appendix,",
-                            links=(Link(anchor=block.anchor),),
-                        )
-                    )
+                    moved.append(block)
+                    title = table.title
                 else:
                     blocks.append(block)
+            if moved:
+                self.long_tables += moved
+                links = tuple(Link(anchor=block.anchor) for block in moved)
+                blocks.append(Prose(text=f"{title}: in the appendix,", links=links))
         return blocks
 
     def _table(self, entry: Entry, outcome: Computed, key: str, table: Table) -> TableBlock:

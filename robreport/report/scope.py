@@ -165,7 +165,12 @@ def _coverage_table(run: AuditRun, entries: Sequence[Entry], anchors: Anchors) -
     names = [m.name for m in run.models]
     if not 1 < len(names) <= MODELS_PER_MATRIX:
         rows = [
-            (_linked(e, anchors), o.about.model or "", Chip(status=e.status_of(o)), wording.why(o))
+            (
+                _linked(e, anchors),
+                o.about.model or "",
+                Chip(status=e.status_of(o)),
+                _noted(wording.why(o)),
+            )
             for e in entries
             for o in e.outcomes
         ]
@@ -183,7 +188,7 @@ def _coverage_table(run: AuditRun, entries: Sequence[Entry], anchors: Anchors) -
             found = own or whole
             words = "all models" if whole is not None and own is None else ""
             cells.append(None if found is None else Chip(status=entry.status_of(found), text=words))
-        matrix.append((_linked(entry, anchors), *cells, _why_per_model(entry)))
+        matrix.append((_linked(entry, anchors), *cells, _noted(_why_per_model(entry))))
     return TableBlock(
         anchor=anchors.of("coverage"),
         title="Coverage",
@@ -195,6 +200,10 @@ def _coverage_table(run: AuditRun, entries: Sequence[Entry], anchors: Anchors) -
         rows=tuple(matrix),
         caption=caption,
     )
+
+
+def _noted(text: str) -> tuple[Note, ...]:
+    return (Note(text=text),) if text else ()
 
 
 def _why_per_model(entry: Entry) -> str:

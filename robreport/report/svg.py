@@ -11,17 +11,40 @@ from robreport.errors import RenderError
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
 _ELEMENTS = frozenset(
-    "svg g path line rect circle ellipse polygon polyline text tspan defs clipPath mask pattern "
-    "linearGradient radialGradient stop image use symbol".split()
+    {
+        "svg",
+        "g",
+        "path",
+        "line",
+        "rect",
+        "circle",
+        "ellipse",
+        "polygon",
+        "polyline",
+        "text",
+        "tspan",
+        "defs",
+        "clipPath",
+        "mask",
+        "pattern",
+        "linearGradient",
+        "radialGradient",
+        "stop",
+        "image",
+        "use",
+        "symbol",
+    }
 )
-_ATTRIBUTES = frozenset(
-    "id d x y x1 y1 x2 y2 dx dy cx cy r rx ry fx fy width height points transform viewBox "
-    "fill fill-opacity fill-rule stroke stroke-width stroke-opacity stroke-dasharray "
-    "stroke-dashoffset stroke-linecap stroke-linejoin stroke-miterlimit opacity clip-path "
-    "clip-rule mask offset stop-color stop-opacity gradientUnits gradientTransform "
-    "spreadMethod patternUnits clipPathUnits maskUnits text-anchor dominant-baseline "
-    "font-size font-weight font-style text-decoration letter-spacing preserveAspectRatio".split()
-)
+_ATTRIBUTES = frozenset({
+    "id", "d", "x", "y", "x1", "y1", "x2", "y2", "dx", "dy", "cx", "cy", "r", "rx", "ry", "fx",
+    "fy", "width", "height", "points", "transform", "viewBox", "fill", "fill-opacity",
+    "fill-rule", "stroke", "stroke-width", "stroke-opacity", "stroke-dasharray",
+    "stroke-dashoffset", "stroke-linecap", "stroke-linejoin", "stroke-miterlimit", "opacity",
+    "clip-path", "clip-rule", "mask", "offset", "stop-color", "stop-opacity", "gradientUnits",
+    "gradientTransform", "spreadMethod", "patternUnits", "clipPathUnits", "maskUnits",
+    "text-anchor", "dominant-baseline", "font-size", "font-weight", "font-style",
+    "text-decoration", "letter-spacing", "preserveAspectRatio",
+})  # fmt: skip
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 _REFERENCE = re.compile(r"url\(\s*['\"]?#([^'\")]+)['\"]?\s*\)")
 
@@ -84,7 +107,7 @@ def _copy(element: ET.Element, names: dict[str, str], family: str) -> ET.Element
         if fresh.tag == "text":
             fresh.set("font-family", family)
     for child in element:
-        if not isinstance(child.tag, str) or child.get("display") == "none":
+        if child.get("display") == "none":
             continue
         if _local(child.tag) == "a":  # a link's content stays, the link goes
             group = ET.Element(f"{{{_SVG}}}g")

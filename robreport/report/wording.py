@@ -65,7 +65,11 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ("Digest", "SHA-256 of a file or an array: two with equal digests are the same."),
 )  # fmt: skip
 
-SIGNS = {">=": "≥", "<=": "≤"}
+ACRONYMS = {
+    "auc": "AUC", "auroc": "AUROC", "aupr": "AUPR", "dp": "DP", "ece": "ECE", "fgsm": "FGSM",
+    "fpr": "FPR", "lira": "LiRA", "mae": "MAE", "mse": "MSE", "ood": "OOD", "pgd": "PGD",
+    "r2": "R²", "rmse": "RMSE", "roc": "ROC", "shapr": "SHAPr", "tpr": "TPR", "95tpr": "95 % TPR",
+}  # fmt: skip
 
 
 def count(number: int, noun: str, plural: str = "") -> str:
@@ -101,8 +105,7 @@ def area(metric: str) -> str:
 
 
 def status_of(outcome: Outcome, requirements: tuple[Requirement, ...]) -> Status:
-    """Return the status of one measurement: the worst of its requirements, else what became of
-    it."""
+    """Return the status of one measurement: what became of it, or its worst requirement."""
     own = [
         r.status
         for r in requirements
@@ -149,7 +152,7 @@ def scalar_label(name: str, scalar: Scalar | None, threats: Threats, plain: bool
         return name
     if scalar is not None and scalar.label and (plain or not parts):
         return scalar.label
-    words = base.replace("_", " ")
+    words = " ".join(ACRONYMS.get(word, word) for word in base.split("_"))
     words = words[:1].upper() + words[1:]
     if scalar is not None and scalar.label:
         words = scalar.label
@@ -159,9 +162,9 @@ def scalar_label(name: str, scalar: Scalar | None, threats: Threats, plain: bool
         if known:
             shown.append(_named_threat(part, threats))
         elif after_threat:
-            shown.append(f"ε = {part}")
+            shown.append(f"ε\u00a0=\u00a0{part}")
         else:
-            shown.append(part)
+            shown.append(ACRONYMS.get(part, part))
         after_threat = known
     return ", ".join([words, *shown])
 

@@ -15,8 +15,8 @@ from robreport.stats.checks import FloatArray, alpha, finite, percent
 Statistic = Callable[[FloatArray], FloatArray]
 Kind = Literal["percentile", "basic", "bca"]
 
-# Elements of one block of resamples: 16 MB of float64, whatever the number of draws.
-_BLOCK = 1 << 21
+# Elements of one block of resamples: 2 MB of float64, which the caches hold, whatever the draws.
+_BLOCK = 1 << 18
 # More undefined draws than this share, and the rest no longer stands for the sampling spread.
 _UNDEFINED = 0.05
 
@@ -24,7 +24,7 @@ _UNDEFINED = 0.05
 def resample_counts(n: int, *, rng: np.random.Generator, draws: int) -> Iterator[FloatArray]:
     """Yield blocks of bootstrap samples as counts: row = draw, column = how often an example came.
 
-    Shape ``(block, n)``, each row summing to `n`; a block is at most 16 MB.
+    Shape ``(block, n)``, each row summing to `n`; a block is 2 MB, or one row.
 
     Raises
     ------

@@ -22,7 +22,7 @@ from robreport.testing.declarations import (
     round_trip_problems,
 )
 from robreport.testing.lightness import import_problems
-from robreport.testing.returned import flattened, result_problems
+from robreport.testing.returned import flattened, returned_problems
 from robreport.testing.scenarios import (
     Scenario,
     Threats,
@@ -266,7 +266,7 @@ class _Runner:
         found.add([f"compute changes {name}" for name in changes(before, after)], where)
         if result is None:
             return None
-        found.add(result_problems(result, self.metric.scalar_help), where)
+        found.add(returned_problems(result, self.metric.scalar_help), where)
         required = issubclass(self.metric, Metric) and scenario.thorough
         found.add([f"compute {p}" for p in progress.problems(required=required)], where)
         if isinstance(result, Result):

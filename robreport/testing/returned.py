@@ -17,7 +17,8 @@ from robreport.codec import from_json, result_from_json, result_to_json, to_json
 from robreport.errors import MetricError, RecordError
 from robreport.report import chart_theme
 from robreport.report.theme import Theme
-from robreport.result import Figure, ImageGrid, Result, Table, check_result, facets
+from robreport.result import Figure, ImageGrid, Result, Table, facets
+from robreport.soundness import result_problems
 from robreport.testing.watch import array_state
 
 Array = npt.NDArray[Any]
@@ -28,26 +29,28 @@ MAX_IMAGE_BYTES = 4_000_000
 CAVEAT_CODE = re.compile(r"[a-z][a-z0-9]*([.-][a-z0-9]+)*\Z")
 
 
-def result_problems(result: Any, scalar_help: Mapping[str, str]) -> list[str]:
+def returned_problems(result: Any, scalar_help: Mapping[str, str]) -> list[str]:
     """Return what is wrong with a result, one sentence each; charts are drawn."""
+    if not isinstance(result, Result):
+        return [f"compute returned {type(result).__name__}, not a Result"]
     try:
-        checked = check_result(result)
-    except MetricError as error:
-        return [str(error)]
-    except Exception as error:  # noqa: BLE001 - fields of a wrong type break check_result itself
-        return [f"the result holds a value of a wrong type ({type(error).__name__}: {error})"]
-    found = _answer(checked.answer) + scalar_problems(checked, scalar_help)
-    for key, table in checked.tables.items():
+        found = result_problems(result)
+    except Exception as error:  # noqa: BLE001 - a plugin's own objects may break on inspection
+        return [f"the result cannot be inspected ({type(error).__name__}: {error})"]
+    if found:
+        return found
+    found = _answer(result.answer) + scalar_problems(result, scalar_help)
+    for key, table in result.tables.items():
         found += [f"table {key}: {problem}" for problem in _table(table)]
-    for key, figure in checked.figures.items():
+    for key, figure in result.figures.items():
         found += [f"figure {key}: {problem}" for problem in figure_problems(figure)]
-    for key, grid in checked.images.items():
+    for key, grid in result.images.items():
         found += [f"images {key}: {problem}" for problem in _grid(grid)]
-    found += _words(checked)
-    for key, path in checked.artifacts.items():
+    found += _words(result)
+    for key, path in result.artifacts.items():
         if not Path(path).exists():
             found.append(f"artifact {key}: {path} does not exist")
-    return found or round_trip_problems(checked)
+    return found or round_trip_problems(result)
 
 
 def scalar_problems(result: Result, scalar_help: Mapping[str, str]) -> list[str]:
@@ -164,8 +167,6 @@ def _answer(answer: str) -> list[str]:
 def _table(table: Table) -> list[str]:
     found = [] if table.title.strip() else ["the title is empty"]
     keys = [column.key for column in table.columns]
-    if not keys:
-        found.append("it has no columns")
     if len(set(keys)) < len(keys):
         found.append("two columns have the same key")
     if any(not column.title.strip() for column in table.columns):
@@ -174,29 +175,15 @@ def _table(table: Table) -> list[str]:
 
 
 def _grid(grid: ImageGrid) -> list[str]:
-    rows, columns = grid.images.shape[:2]
     found = [] if grid.title.strip() else ["the title is empty"]
-    if grid.images.size == 0:
-        found.append("it holds no picture")
-    if grid.images.ndim == 5 and grid.images.shape[4] != 3:
-        found.append(f"its pictures have {grid.images.shape[4]} channels, not 3")
     if grid.images.nbytes > MAX_IMAGE_BYTES:
         found.append(f"{grid.images.nbytes:,} bytes of pictures are over {MAX_IMAGE_BYTES:,}")
-    if grid.row_labels and len(grid.row_labels) != rows:
-        found.append(f"{len(grid.row_labels)} row labels for {rows} rows")
-    if grid.column_labels and len(grid.column_labels) != columns:
-        found.append(f"{len(grid.column_labels)} column labels for {columns} columns")
-    cells = grid.cell_labels
-    if cells and (len(cells) != rows or any(len(row) != columns for row in cells)):
-        found.append(f"cell labels do not fit {rows} rows and {columns} columns")
     return found
 
 
 def _words(result: Result) -> list[str]:
     found = []
     for finding in result.findings:
-        if str(finding.severity) not in ("high", "medium", "low"):
-            found.append(f"finding {finding.claim!r}: severity is {finding.severity!r}")
         if not finding.claim.strip() or not finding.recommendation.strip():
             found.append(f"finding {finding.claim!r}: claim and recommendation must not be empty")
     for caveat in result.caveats:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import lru_cache, partial
 from typing import Any, Literal
 
 from robreport.bundle import Bundle, Needs
@@ -20,6 +20,10 @@ from robreport.threat import Norm, ThreatModel, parse_eps
 ALONE = "with exactly what it declares"
 EVERYTHING = "with everything on offer"
 Threats = tuple[ThreatModel, ...]
+
+# Training a network is most of a check's time, and every check needs the same few bundles. They
+# are copied before a metric sees them.
+_pristine = lru_cache(maxsize=64)(make_bundle)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,15 +108,12 @@ def metric_scenarios(
     ) -> Callable[[], Trial]:
         allowed = needs if offered is None else offered
 
-        @cache
-        def pristine() -> Bundle:
+        def build() -> Bundle:
             roles = concrete(splits)
-            made = make_bundle(
-                needs, seed=seed, layout=layout, model=model, splits=roles, **options
-            )
-            return change(made)
+            made = _pristine(needs, seed=seed, layout=layout, model=model, splits=roles, **options)
+            return change(deepcopy(made))
 
-        return lambda: metric_trial(metric, params, lambda: deepcopy(pristine()), allowed, splits)
+        return lambda: metric_trial(metric, params, build, allowed, splits)
 
     for layout in ("table", "image"):
         name = f"{ALONE}, inputs of layout {layout!r}"

@@ -219,9 +219,7 @@ class GoodComparison(rr.Comparison):
     consumes = frozenset({"twin.accuracy"})
     scalar_help: ClassVar = {"best": "the highest accuracy"}
 
-    def compare(
-        self, outcomes: Sequence[rr.Outcome], params: Any, ctx: rr.Context
-    ) -> rr.Result:
+    def compare(self, outcomes: Sequence[rr.Outcome], params: Any, ctx: rr.Context) -> rr.Result:
         found = [o for o in outcomes if isinstance(o, rr.Computed)]
         if not found:
             raise rr.SkipMetric("no model's accuracy was computed")

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 
-def bare_pgd(module: nn.Module, x: Tensor, y: Tensor, eps: float, step: float, steps: int) -> Tensor:
+def bare_pgd(
+    module: nn.Module, x: Tensor, y: Tensor, eps: float, step: float, steps: int
+) -> Tensor:
     """Return the last iterate."""
     x_adv = x.clone()
     for _ in range(steps):

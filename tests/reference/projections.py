@@ -10,7 +10,9 @@ def clip(value: float, low: float, high: float) -> float:
     return min(max(value, low), high)
 
 
-def project(delta: list[float], p: float, eps: float, low: list[float], high: list[float]) -> list[float]:
+def project(
+    delta: list[float], p: float, eps: float, low: list[float], high: list[float]
+) -> list[float]:
     """Return the nearest point of the ball cut by the box."""
     inside = [clip(d, a, b) for d, a, b in zip(delta, low, high, strict=True)]
     if p == math.inf:
@@ -32,7 +34,9 @@ def linear_maximum(
     gradient: list[float], p: float, eps: float, low: list[float], high: list[float]
 ) -> list[float]:
     """Return the point of the ball cut by the box with the largest inner product."""
-    ends = [b if g > 0 else a if g < 0 else 0.0 for g, a, b in zip(gradient, low, high, strict=True)]
+    ends = [
+        b if g > 0 else a if g < 0 else 0.0 for g, a, b in zip(gradient, low, high, strict=True)
+    ]
     if p == math.inf:
         return [clip(v, -eps, eps) for v in ends]
     if p == 1:

@@ -8,6 +8,7 @@ from typing import Any
 
 import altair as alt
 import numpy as np
+
 from robreport.outcome import (
     AuditRun,
     Computed,
@@ -222,7 +223,7 @@ def attacked(model: str, i: int) -> Computed:
                     recommendation="Ship the adversarially trained network, or gate the inputs.",
                 ),
             ),
-            caveats=(Caveat(code="small-sample", detail="Only 500 of 10,000 inputs were attacked"),),
+            caveats=(Caveat(code="small-sample", detail="Only 500 of 10,000 were attacked"),),
             checks=(
                 Check(name="monotone in ε", passed=True, detail="no rise"),
                 Check(name="iterative beats single step", passed=True, detail="by 12 points"),
@@ -308,7 +309,8 @@ def audit(
     given: dict[str, Any] = {
         "audit": {"title": "MNIST digits, release 3", "id": "7q2mkd81", "seed": 0,
                   "prepared_by": "Model Risk", "status": "final", "distribution": "reviewers",
-                  "purpose": "Decide which network ships", "out_of_scope": "Poisoned training data"},
+                  "purpose": "Decide which network ships",
+                  "out_of_scope": "Poisoned training data"},
         "spec": {"threats": {
             "linf": {"norm": "Linf", "eps": ["0.1", "0.2"], "knowledge": "white box",
                      "goal": "untargeted"},

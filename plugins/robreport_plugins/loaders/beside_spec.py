@@ -15,7 +15,7 @@ from typing import Any
 from robreport import ModelError
 from robreport_plugins.loaders.wording import did_you_mean, listed, one_line
 
-REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
+REFERENCE = re.compile(r"[A-Za-z_]\w*:[A-Za-z_]\w*", re.ASCII)
 
 
 def check_reference(text: str) -> str:
@@ -53,7 +53,7 @@ def load_callable(reference: str, base: Path, where: str) -> tuple[Callable[...,
     Parameters
     ----------
     reference : str
-        ``module:callable``; ``a.b:c`` is ``c`` in ``a/b.py``.
+        ``module:callable``, which is `callable` in ``module.py``.
     base : Path
         The folder of the audit file.
     where : str
@@ -65,16 +65,15 @@ def load_callable(reference: str, base: Path, where: str) -> tuple[Callable[...,
         No such file, the file raises when imported, or has no such callable.
     """
     module_name, _, name = reference.partition(":")
-    path = base.joinpath(*module_name.split(".")).with_suffix(".py")
+    path = base / f"{module_name}.py"
     try:
         source = path.read_bytes()
     except OSError as error:
         there = sorted(p.stem for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
-        last = module_name.rpartition(".")[2]
         raise ModelError(
             f"{where}: {reference!r} is looked up in {path.name} beside the audit file, which "
             f"cannot be read ({error.strerror}); Python files there: {listed(there)}."
-            f"{did_you_mean(last, there)}"
+            f"{did_you_mean(module_name, there)}"
         ) from None
     digest = hashlib.sha256(source).hexdigest()
     module = _import(path, digest, where)

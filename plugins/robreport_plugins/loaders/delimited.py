@@ -6,7 +6,7 @@ import io
 import warnings
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from robreport import DataError
 from robreport_plugins.loaders.bounded import open_packed, read_all
@@ -51,8 +51,12 @@ def read_table(
     if b"\x00" in data:
         raise DataError(f"{where}: holds zero bytes, so it is no text table; save it as UTF-8.")
 
+    # From 3.1 on, pandas reads every number to the nearest float and wants no say in it.
+    version = tuple(int(part) for part in pd.__version__.split(".")[:2])
+    exact: dict[str, Any] = {} if version >= (3, 1) else {"float_precision": "round_trip"}
+
     def read(first: bool, names: list[str] | None, skip: int) -> pd.DataFrame:
-        return pd.read_csv(
+        frame: pd.DataFrame = pd.read_csv(
             io.BytesIO(data),
             sep=delimiter,
             header=None,
@@ -66,10 +70,11 @@ def read_table(
             skipinitialspace=True,
             keep_default_na=False,
             na_values=[] if first else list(missing),
-            float_precision="round_trip",
+            **exact,
             low_memory=False,
             on_bad_lines="error",
         )
+        return frame
 
     try:
         with warnings.catch_warnings():

@@ -247,7 +247,7 @@ class EstimatorHandle(ModelHandle):
                 f"{self._setup.where}: takes inputs of shape {shape}, and was given "
                 f"{tuple(x.shape[1:])}."
             )
-        return np.array(x, dtype=np.float64, order="C").reshape(len(x), -1)
+        return np.array(x, dtype=np.float64, order="C").reshape(len(x), int(np.prod(shape)))
 
     def _table(self, flat: Array) -> Any:
         """Return ``(n, d)`` as the estimator was fitted: its order, its column names if any."""

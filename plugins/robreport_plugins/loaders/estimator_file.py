@@ -12,8 +12,14 @@ from typing import Any
 from robreport import ModelError
 from robreport_plugins.loaders.bounded import check_archive
 from robreport_plugins.loaders.regular_file import DAMAGED, beginning
+from robreport_plugins.loaders.tree_check import CHECKED_TYPE, check_trees
 from robreport_plugins.loaders.wording import listed, one_line
 
+# Plain classes of scikit-learn that only hold numbers and take no part in predicting.
+_HARMLESS = (
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+)
 _UNREADABLE: tuple[type[Exception], ...] = (
     pickle.PickleError,
     zipfile.BadZipFile,
@@ -61,7 +67,8 @@ def _read_skops(path: Path, size: int, trusted: bool, where: str) -> tuple[Any, 
         )
     facts = {"file format": "skops"}
     try:
-        unknown = skops.io.get_untrusted_types(file=path)
+        listed_types = skops.io.get_untrusted_types(file=path)
+        unknown = [name for name in listed_types if name not in (*_HARMLESS, CHECKED_TYPE)]
         if unknown and not trusted:
             raise ModelError(
                 f"{where}: holds types that skops does not know to be harmless "
@@ -69,7 +76,10 @@ def _read_skops(path: Path, size: int, trusted: bool, where: str) -> tuple[Any, 
             )
         if unknown:
             facts["trusted types"] = listed(unknown)
-        return skops.io.load(path, trusted=unknown), facts
+        found = skops.io.load(path, trusted=listed_types)
+        if CHECKED_TYPE in listed_types and not trusted:
+            facts["decision trees"] = f"{check_trees(found, where):,}, each node checked"
+        return found, facts
     except UntrustedTypesFoundException as error:
         raise ModelError(
             f"{where}: asks for types other than those that it lists ({one_line(error)}); "

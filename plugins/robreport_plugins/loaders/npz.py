@@ -146,7 +146,7 @@ def _member(archive: zipfile.ZipFile, name: str, names: list[str], size: int, wh
     if count == 0:
         raise DataError(f"{where}: is empty (shape {shape}).")
     array = np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if fortran else "C")
-    return np.ascontiguousarray(array.astype(dtype.newbyteorder("=")))
+    return np.array(array, dtype=dtype.newbyteorder("="), order="C")
 
 
 def _header(stream: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:

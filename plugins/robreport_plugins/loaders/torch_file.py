@@ -61,12 +61,14 @@ class TorchOptions(Params):
     def _train_is_a_reference(cls, value: str | None) -> str | None:
         return None if value is None else check_reference(value)
 
-    @field_validator("architecture")
+    @field_validator("architecture", mode="before")
     @classmethod
-    def _architecture_is_readable(cls, value: str | list[Any]) -> str | list[Any]:
+    def _architecture_is_readable(cls, value: Any) -> Any:
+        # Before the types are looked at, since its own sentences say more than theirs.
         if isinstance(value, str):
             return check_reference(value)
-        parse_layers(value)
+        if isinstance(value, list | tuple):
+            parse_layers(value)
         return value
 
     @model_validator(mode="after")
@@ -230,5 +232,6 @@ def _check_against_data(handle: ModelHandle, source: ModelSource, where: str) ->
     if not value and schema.n_classes and handle.n_outputs != schema.n_classes:
         raise ModelError(
             f"{where}: gives scores for {handle.n_outputs} classes, and the data has "
-            f"{schema.n_classes}; audit it on data of its own classes."
+            f"{schema.n_classes}; audit it on data of its own classes, or name them all in "
+            "data.schema.classes if this data lacks some."
         )

@@ -13,7 +13,8 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 Binning = Literal["fixed", "adaptive"]
 
-_BLOCK = 1 << 21
+# Elements drawn at once: 2 MB.
+_BLOCK = 1 << 18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -94,14 +94,17 @@ def counted_rejection_area(uncertainty: FloatArray, correct: npt.NDArray[np.bool
     def statistic(counts: FloatArray) -> FloatArray:
         size = counts[:, order]
         hits = size * right
+        share: FloatArray = right
         if not untied:
             size = np.add.reduceat(size, starts, axis=1)
             hits = np.add.reduceat(hits, starts, axis=1)
-        upto, won = np.cumsum(size, axis=1), np.cumsum(hits, axis=1) - hits
-        before = upto - size
-        share = np.divide(hits, size, out=np.zeros_like(size), where=size > 0)
-        stretch = harmonic[upto.astype(np.intp)] - harmonic[before.astype(np.intp)]
-        area = np.sum(hits + (won - share * before) * stretch, axis=1)
+            share = hits / np.maximum(size, 1)
+        upto, won = np.cumsum(size, axis=1), np.cumsum(hits, axis=1)
+        passed = harmonic[upto.astype(np.intp)]
+        stretch = np.diff(passed, axis=1, prepend=0.0)
+        won -= hits
+        won -= share * (upto - size)
+        area = np.sum(hits, axis=1) + np.einsum("ij,ij->i", won, stretch)
         return np.asarray(area / upto[:, -1], dtype=np.float64)
 
     return statistic

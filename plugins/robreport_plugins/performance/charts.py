@@ -13,7 +13,7 @@ from robreport_plugins.methods.calibration import Reliability
 from robreport_plugins.methods.labels import IntArray
 
 _WIDTH = 560
-# Up to here counts are written into the cells; beyond, only the largest cells are drawn.
+# Up to here counts are written into the cells.
 _WRITTEN = 20
 _MOST_CELLS = 1500
 
@@ -21,16 +21,20 @@ _MOST_CELLS = 1500
 def confusion(names: tuple[str, ...], matrix: IntArray) -> Figure:
     """Return the confusion matrix as a heat map of shares of the true class."""
     totals = np.maximum(matrix.sum(axis=1), 1)
-    cells = [
+    cells: list[dict[str, Any]] = [
         {"true": names[i], "label": names[j], "count": int(matrix[i, j]),
          "share": float(matrix[i, j] / totals[i])}
         for i, j in zip(*np.nonzero(matrix), strict=True)
     ]  # fmt: skip
-    dropped = max(0, len(cells) - _MOST_CELLS)
-    cells = sorted(cells, key=lambda c: (-c["count"], c["true"], c["label"]))[:_MOST_CELLS]
+    counts = np.sort(matrix[matrix > 0])[::-1]
+    # Cells of one count are drawn all or none, so that the cut favours no class.
+    least = 1 if counts.size <= _MOST_CELLS else int(counts[_MOST_CELLS]) + 1
+    cells = [cell for cell in cells if cell["count"] >= least]
+    dropped = int(counts.size) - len(cells)
     written = len(names) <= _WRITTEN
     # With counts inside, shades stop at mid-tone, so that the text keeps its contrast.
-    scale = alt.Scale(domain=[0, 1.6] if written else [0, 1])
+    largest = max((float(cell["share"]) for cell in cells), default=1.0)
+    scale = alt.Scale(domain=[0, 1.6] if written else [0, largest])
     legend = None if written else alt.Legend(title="Share of the class", format=".0%")
     order = list(names)
     axis = alt.Axis(labelOverlap=True, labelLimit=140)
@@ -60,9 +64,7 @@ def confusion(names: tuple[str, ...], matrix: IntArray) -> Figure:
         )
     caption = "The darker, the larger the share of the true class; blank cells hold no example."
     if dropped:
-        caption += (
-            f" The {_MOST_CELLS:,} largest cells are drawn; {dropped:,} smaller ones are not."
-        )
+        caption += f" {dropped:,} cells of fewer than {least} examples are not drawn."
     return Figure.from_chart(
         drawn.properties(width=_WIDTH, height=height),
         title="Confusion matrix",
@@ -116,6 +118,7 @@ def reliability(bins: Reliability, scalars: Mapping[str, Scalar]) -> Figure:
             x=alt.X("from:Q", title="Confidence", scale=share, axis=alt.Axis(format=".0%")),
             x2="to:Q",
             y=alt.Y("n:Q", title="Examples"),
+            y2=alt.datum(0),
         )
         .properties(width=_WIDTH, height=50)
     )

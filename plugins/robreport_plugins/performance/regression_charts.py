@@ -60,10 +60,15 @@ def residuals(residual: FloatArray, target: str) -> Figure:
             x=alt.X("from:Q", title=title, scale=alt.Scale(zero=False, nice=False)),
             x2="to:Q",
             y=alt.Y("n:Q", title="Examples"),
+            y2=alt.datum(0),
             tooltip=["from:Q", "to:Q", "n:Q"],
         )
     )
-    zero = alt.Chart(alt.InlineData(values=[{"from": 0}])).mark_rule(strokeDash=[4, 4]).encode(x="from:Q")
+    zero = (
+        alt.Chart(alt.InlineData(values=[{"from": 0}]))
+        .mark_rule(strokeDash=[4, 4])
+        .encode(x="from:Q")
+    )
     low, middle, high = (float(q) for q in np.quantile(residual, [0.05, 0.5, 0.95]))
     return Figure.from_chart(
         (bars + zero).properties(width=_WIDTH, height=220),
@@ -101,7 +106,9 @@ def predicted_against_true(y: FloatArray, predicted: FloatArray, target: str) ->
     )
     ends = [{"x": float(edges[0]), "y": float(edges[0])},
             {"x": float(edges[-1]), "y": float(edges[-1])}]  # fmt: skip
-    line = alt.Chart(alt.InlineData(values=ends)).mark_line(strokeDash=[4, 4]).encode(x="x:Q", y="y:Q")
+    line = (
+        alt.Chart(alt.InlineData(values=ends)).mark_line(strokeDash=[4, 4]).encode(x="x:Q", y="y:Q")
+    )
     near = float(np.mean(np.abs(predicted - y) <= edges[1] - edges[0]))
     return Figure.from_chart(
         (cells + line).properties(width=_WIDTH, height=300),

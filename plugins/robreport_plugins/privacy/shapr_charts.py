@@ -24,28 +24,25 @@ def by_rank(scores: FloatArray, thresholds: tuple[float, ...], irrelevant: float
     ordered = np.sort(scores)[::-1]
     drawn = ranks(scores.size)
     rows = [{"rank": int(r), "score": float(ordered[r - 1])} for r in drawn]
-    lines = [
-        {"line": "mean", "score": float(scores.mean())},
-        {"line": "never matters", "score": irrelevant},
-        *({"line": f"threshold {t:g}", "score": t} for t in thresholds),
+    # Thresholds are named at the left, where the curve is high, the others at the right.
+    levels = [{"line": f"threshold {t:g}", "score": t, "rank": 1} for t in thresholds]
+    averages = [
+        {"line": "mean", "score": float(scores.mean()), "rank": scores.size},
+        {"line": "never matters", "score": irrelevant, "rank": scores.size},
     ]
     x = alt.X("rank:Q", title="Rank of the training record (logarithmic)",
               scale=alt.Scale(type="log", domain=[1, max(2, scores.size)], nice=False),
               axis=alt.Axis(format="~s"))  # fmt: skip
     y = alt.Y("score:Q", title="SHAPr")
     curve = alt.Chart(alt.InlineData(values=rows)).encode(x=x, y=y, tooltip=["rank:Q", "score:Q"])
-    rules = (
-        alt.Chart(alt.InlineData(values=lines))
-        .mark_rule()
-        .encode(
-            y=y,
-            strokeDash=alt.StrokeDash("line:N", title=None, sort=[str(r["line"]) for r in lines]),
-            tooltip=["line:N", "score:Q"],
-        )
-    )
+    lines: list[Any] = []
+    for values, left, dash in ((levels, True, [5, 4]), (averages, False, [1, 3])):
+        base = alt.Chart(alt.InlineData(values=values)).encode(y=y, tooltip=["line:N", "score:Q"])
+        words = base.mark_text(align="left" if left else "right", dx=4 if left else -4, dy=-6)
+        lines += [base.mark_rule(strokeDash=dash), words.encode(x=x, text="line:N")]
     above = ", ".join(f"{int(np.sum(scores > t)):,} above {t:g}" for t in thresholds)
     return Figure.from_chart(
-        (rules + curve.mark_line() + curve.mark_point(filled=True, size=18)).properties(
+        alt.layer(*lines, curve.mark_line(), curve.mark_point(filled=True, size=18)).properties(
             width=_WIDTH, height=260
         ),
         title="Score of each training record, from the most exposed",
@@ -74,6 +71,7 @@ def distribution(scores: FloatArray) -> Figure:
             x=alt.X("from:Q", title="SHAPr", scale=alt.Scale(zero=False, nice=False)),
             x2="to:Q",
             y=alt.Y("n:Q", title="Records (symmetric log)", scale=alt.Scale(type="symlog")),
+            y2=alt.datum(0),
             tooltip=["from:Q", "to:Q", "n:Q"],
         )
         .properties(width=_WIDTH, height=200)
@@ -110,16 +108,18 @@ def per_class(scores: FloatArray, y: IntArray, names: tuple[str, ...]) -> Figure
         tooltip=["class:N", "median:Q", "high:Q", "max:Q"],
     )
     title = "SHAPr"
+    height = int(min(300, max(60, 24 * len(rows))))
+    size = max(2, height // len(rows) // 2)
     drawn = (
         base.mark_rule().encode(x=alt.X("low:Q", title=title), x2="high:Q")
-        + base.mark_bar(opacity=0.5).encode(x=alt.X("q1:Q", title=title), x2="q3:Q")
-        + base.mark_tick(thickness=2).encode(x=alt.X("median:Q", title=title))
+        + base.mark_bar(opacity=0.5, size=size).encode(x=alt.X("q1:Q", title=title), x2="q3:Q")
+        + base.mark_tick(thickness=2, size=size).encode(x=alt.X("median:Q", title=title))
         + base.mark_point(size=24).encode(x=alt.X("max:Q", title=title))
     )
     worst = max(rows, key=lambda r: (r["high"], str(r["class"])))
     most = f" The {_MOST_CLASSES} classes with the highest 95 % quantile of {found} are drawn."
     return Figure.from_chart(
-        drawn.properties(width=_WIDTH, height=int(min(300, max(60, 24 * len(rows))))),
+        drawn.properties(width=_WIDTH, height=height),
         title="Scores per class",
         caption=(
             "Line: from the 5 % to the 95 % quantile; bar: the middle half; tick: median; circle: "

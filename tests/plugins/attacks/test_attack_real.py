@@ -55,10 +55,14 @@ def build(folder, name):
 
 @pytest.fixture(scope="module")
 def bundle(shared_data):
-    pixels = gzip.decompress((shared_data / "mnist" / "t10k-images-idx3-ubyte.gz").read_bytes())[16:]
+    pixels = gzip.decompress((shared_data / "mnist" / "t10k-images-idx3-ubyte.gz").read_bytes())[
+        16:
+    ]
     labels = gzip.decompress((shared_data / "mnist" / "t10k-labels-idx1-ubyte.gz").read_bytes())[8:]
     n = 500
-    x = np.frombuffer(pixels, np.uint8).reshape(-1, 1, 28, 28)[:n].astype(np.float32) / np.float32(255)
+    x = np.frombuffer(pixels, np.uint8).reshape(-1, 1, 28, 28)[:n].astype(np.float32) / np.float32(
+        255
+    )
     y = np.frombuffer(labels, np.uint8)[:n].astype(np.int64)
     split = Split(role="test", x=x, y=y, index=np.arange(n), digest="")
     schema = DataSchema(
@@ -79,7 +83,14 @@ def test_pgd_leaves_exactly_fifteen_percent(bundle):
     x_adv = bare_pgd(bundle.model.torch_module(), x, torch.from_numpy(y), 0.1, 0.01, 40)
     assert (bundle.model.predict(x_adv.numpy()) == y).sum() == 75
     result = audit(
-        bundle, Norm.Linf, 0.1, attacks=["pgd"], steps=40, step=0.01, random_start=False, samples=500
+        bundle,
+        Norm.Linf,
+        0.1,
+        attacks=["pgd"],
+        steps=40,
+        step=0.01,
+        random_start=False,
+        samples=500,
     )
     scalar = result.scalars["robust_accuracy[t, 0.1]"]
     assert (scalar.value, scalar.n) == (0.15, 500)
@@ -90,8 +101,8 @@ def test_pgd_leaves_exactly_fifteen_percent(bundle):
 
 
 def test_l1_reaches_the_median_of_brendel_bethge(bundle):
-    # On the first 200 images Brendel-Bethge, 52 s, needs 6.14 for half of them; here half a
-    # second. FMN needs 7.48 and EAD 8.29.
+    # On the first 200 images half fall to Brendel-Bethge at 6.14 (52 s), to FMN at 7.48, to EAD at
+    # 8.29. Foolbox's and ART's own L1 PGD leave over 90 % there.
     strong = audit(bundle, Norm.L1, 6.14, samples=200, attacks=["pgd"], steps=100)
     assert strong.scalars["robust_accuracy[t, 6.14]"].value <= 0.515
     quick = audit(bundle, Norm.L1, 7.48, samples=200)
@@ -99,5 +110,8 @@ def test_l1_reaches_the_median_of_brendel_bethge(bundle):
 
 
 def test_l2_reaches_the_median_of_ddn(bundle):
-    found = audit(bundle, Norm.L2, 0.977, samples=500, attacks=["pgd"], steps=100)
-    assert abs(found.scalars["robust_accuracy[t, 0.977]"].value - 0.5) < 0.06
+    # DDN's median over these images is 0.977, after 100 steps.
+    found = audit(
+        bundle, Norm.L2, 0.977, samples=500, attacks=["pgd"], step=0.977 / 4, random_start=False
+    )
+    assert found.scalars["robust_accuracy[t, 0.977]"].value <= 0.5

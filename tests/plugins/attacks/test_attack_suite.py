@@ -57,7 +57,11 @@ def threat(norm, *eps, name="t"):
 def bundle_of(model, x, y, *, bounds=(0.0, 1.0), layout="table", classes=()):
     split = Split(role="test", x=x, y=y, index=np.arange(len(x)) + 100, digest="")
     schema = DataSchema(
-        task="classification", input_shape=x.shape[1:], layout=layout, classes=classes, bounds=bounds
+        task="classification",
+        input_shape=x.shape[1:],
+        layout=layout,
+        classes=classes,
+        bounds=bounds,
     )
     return Bundle(model=model, splits={"test": split}, schema=schema, offers=AttackSuite.needs)
 
@@ -190,7 +194,9 @@ def test_samples():
 def test_batches_of_any_size_agree_without_random_starts():
     oracle, x, y = linear(classes=4)
     found = [
-        audit(bundle_of(oracle, x, y), threat(Norm.L1, 0.5, 1.5), batch_size=size, random_start=False)
+        audit(
+            bundle_of(oracle, x, y), threat(Norm.L1, 0.5, 1.5), batch_size=size, random_start=False
+        )
         for size in (1, 50, 1000)
     ]
     for other in found[1:]:
@@ -256,7 +262,9 @@ def test_data_without_bounds_or_a_shape_of_its_own():
         bundle_of(oracle, x, oracle.predict(x), bounds=None, layout="array"), threat(Norm.L2, 20)
     )
     exact = oracle.min_norm(x, oracle.predict(x), Norm.L2)
-    assert result.scalars["robust_accuracy[t, 20]"].value == pytest.approx((exact > 20).mean(), abs=0.05)
+    assert result.scalars["robust_accuracy[t, 20]"].value == pytest.approx(
+        (exact > 20).mean(), abs=0.05
+    )
     assert not result.images
     assert set(result.tables) == {"worst_case", "attacks"}
 
@@ -292,7 +300,9 @@ def disguised(before=same, after=same, n=80):
 
 
 def test_an_undefended_model_raises_no_caveat():
-    assert not failed(audit(disguised(), threat(Norm.Linf, 0.05, 0.2), threat(Norm.L1, 1, name="u")))
+    assert not failed(
+        audit(disguised(), threat(Norm.Linf, 0.05, 0.2), threat(Norm.L1, 1, name="u"))
+    )
 
 
 def test_a_saturated_softmax_is_caught():
@@ -393,7 +403,9 @@ def test_an_attack_that_returns_nonsense(monkeypatch):
     result = audit(disguised(), threat(Norm.Linf, 0.1), attacks=["pgd"])
     assert result.scalars["robust_accuracy[t, 0.1]"].value == 1.0
     monkeypatch.setitem(CATALOGUE, "pgd", attack(lambda case, params: pretend(case, case.x[:, :2])))
-    with pytest.raises(ModelError, match=r"returned shape \(80, 2\) for inputs of shape \(80, 12\)"):
+    with pytest.raises(
+        ModelError, match=r"returned shape \(80, 2\) for inputs of shape \(80, 12\)"
+    ):
         audit(disguised(), threat(Norm.Linf, 0.1), attacks=["pgd"])
 
 
@@ -432,7 +444,9 @@ def test_a_model_that_cannot_be_attacked_is_one_clear_error(after, message):
 def test_data_that_cannot_be_attacked_is_one_clear_error():
     oracle, x, y = linear()
     small = threat(Norm.L2, 0.1)
-    with pytest.raises(DataError, match="labels from 0 to 7, but the model has outputs for classes"):
+    with pytest.raises(
+        DataError, match="labels from 0 to 7, but the model has outputs for classes"
+    ):
         audit(bundle_of(oracle, x, np.where(np.arange(len(y)) == 3, 7, y)), small)
     with pytest.raises(DataError, match="empty"):
         audit(bundle_of(oracle, x[:0], y[:0]), small)

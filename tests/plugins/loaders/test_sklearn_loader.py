@@ -19,7 +19,12 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_iris
-from sklearn.ensemble import IsolationForest, RandomForestClassifier
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    IsolationForest,
+    RandomForestClassifier,
+)
 from sklearn.linear_model import LinearRegression, LogisticRegression, SGDClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPClassifier
@@ -31,6 +36,7 @@ from sklearn.tree import DecisionTreeClassifier
 from robreport import DataSchema, Needs, NotOffered
 from robreport_plugins.loaders.class_labels import match_labels
 from robreport_plugins.loaders.sklearn_model import SklearnModelLoader
+from robreport_plugins.loaders.tree_check import check_trees
 
 LOADER = SklearnModelLoader()
 Check = Callable[..., str]
@@ -87,9 +93,7 @@ def test_round_trip(dump: Any, load_model: Any) -> None:
 
 def test_images_are_flattened(dump: Any, load_model: Any) -> None:
     estimator = LogisticRegression().fit(X, Y)
-    schema = DataSchema(
-        task="classification", input_shape=(1, 2, 2), layout="image", classes=NAMES
-    )
+    schema = DataSchema(task="classification", input_shape=(1, 2, 2), layout="image", classes=NAMES)
     handle = load_model(LOADER, dump(estimator), schema=schema)
     images = X.reshape(-1, 1, 2, 2).astype(np.float32)
     expected = estimator.predict(X.astype(np.float32).astype(np.float64))
@@ -183,7 +187,7 @@ def test_refit_seeds_nested_steps(dump: Any, load_model: Any) -> None:
 def test_refit_of_a_search_keeps_what_was_found(dump: Any, load_model: Any) -> None:
     search = GridSearchCV(DecisionTreeClassifier(random_state=0), {"max_depth": [1, 2]}, cv=2)
     search.fit(X, Y)
-    handle = load_model(LOADER, dump(search), schema=SCHEMA)
+    handle = load_model(LOADER, dump(search), schema=SCHEMA, trusted=True)
     expected = DecisionTreeClassifier(random_state=6, **search.best_params_).fit(X[::3], Y[::3])
     np.testing.assert_array_equal(
         handle.refit(X[::3], Y[::3], 6).predict_proba(X), expected.predict_proba(X)
@@ -205,6 +209,83 @@ def test_refit_that_does_not_converge_says_so(dump: Any, load_model: Any) -> Non
         estimator = MLPClassifier((4,), max_iter=2, random_state=0).fit(X, Y)
     handle = load_model(LOADER, dump(estimator), schema=SCHEMA)
     assert handle.refit(X, Y, 0).facts["fitting"] == "stopped before it converged"
+
+
+# ---------------------------------------------------------------- decision trees
+
+
+def _forged(**change: Any) -> DecisionTreeClassifier:
+    """A tree whose arrays say something else than what was fitted."""
+    estimator = DecisionTreeClassifier(max_depth=2, random_state=0).fit(X, Y)
+    state = estimator.tree_.__getstate__()
+    nodes = state["nodes"].copy()
+    for name, (row, value) in change.items():
+        if name == "node_count":
+            state["node_count"] = value
+        else:
+            nodes[name][row] = value
+    tree = type(estimator.tree_)(4, np.array([3]), 1)
+    tree.__setstate__({**state, "nodes": nodes})
+    estimator.tree_ = tree
+    return estimator
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        DecisionTreeClassifier(max_depth=3),
+        ExtraTreesClassifier(3),
+        make_pipeline(StandardScaler(), RandomForestClassifier(3)),
+    ],
+)
+def test_sound_trees_need_no_trust(estimator: Any, dump: Any, load_model: Any) -> None:
+    estimator.fit(X, Y)
+    handle = load_model(LOADER, dump(estimator), schema=SCHEMA)
+    np.testing.assert_array_equal(handle.predict_proba(X), estimator.predict_proba(X))
+    assert "each node checked" in str(handle.facts["decision trees"])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"left_child": (0, 10**9)}, "node 0 whose children do not exist"),
+        ({"right_child": (0, -7)}, "node 0 whose children do not exist"),
+        ({"right_child": (2, 0)}, "lead back"),
+        ({"left_child": (0, 0)}, "lead back"),
+        ({"feature": (0, 4)}, "a feature that does not exist"),
+        ({"feature": (0, -2)}, "a feature that does not exist"),
+        ({"node_count": (0, -3)}, "claims -3 nodes"),
+    ],
+)
+def test_forged_trees_are_refused(
+    change: dict[str, Any], words: str, tmp_path: Path, refused: Check
+) -> None:
+    estimator = _forged(**change)
+    refused(lambda: check_trees(estimator, "model 'm'"), words)
+    # the same inside of other estimators
+    forest = RandomForestClassifier(2, random_state=0).fit(X, Y)
+    forest.estimators_[1] = estimator
+    refused(lambda: check_trees(make_pipeline(StandardScaler(), forest), "model 'm'"), words)
+
+
+def test_a_forged_file_is_refused(dump: Any, load_model: Any, refused: Check) -> None:
+    path = dump(_forged(left_child=(0, 10**9)))
+    refused(lambda: load_model(LOADER, path, schema=SCHEMA), "damaged or forged")
+
+
+def test_trees_in_the_wrong_place_are_refused(refused: Check) -> None:
+    narrow = DecisionTreeClassifier(random_state=0).fit(X[:, :3], Y)
+    forest = RandomForestClassifier(2, random_state=0).fit(X, Y)
+    forest.estimators_[0] = narrow
+    refused(lambda: check_trees(forest, "model 'm'"), "for 3 features stands in")
+    wide = DecisionTreeClassifier(random_state=0).fit(X, Y)
+    wide.n_features_in_ = 2
+    refused(lambda: check_trees(wide, "model 'm'"), "for 4 features stands in")
+    boosted = GradientBoostingClassifier(n_estimators=2).fit(X, Y)
+    refused(lambda: check_trees(boosted, "model 'm'"), "GradientBoostingClassifier")
+    linear = LogisticRegression().fit(X, Y)
+    linear.hidden_ = [narrow.tree_]
+    refused(lambda: check_trees(linear, "model 'm'"), "outside of any estimator")
 
 
 # ---------------------------------------------------------------- offers
@@ -229,9 +310,7 @@ def test_regression(dump: Any, load_model: Any, refused: Check) -> None:
     handle = load_model(LOADER, path, schema=schema)
     np.testing.assert_array_equal(handle.predict(X[:, :3]), estimator.predict(X[:, :3]))
     assert handle.n_outputs == 1
-    assert handle.offers == (
-        Needs.REGRESSION | Needs.REFIT | Needs.GRADIENTS | Needs.PARAMETERS
-    )
+    assert handle.offers == (Needs.REGRESSION | Needs.REFIT | Needs.GRADIENTS | Needs.PARAMETERS)
     np.testing.assert_allclose(
         handle.refit(X[:, :3], 2 * X[:, 3], 0).predict(X[:, :3]),
         2 * estimator.predict(X[:, :3]),
@@ -267,7 +346,7 @@ def test_named_columns(dump: Any, load_model: Any, refused: Check) -> None:
         (LogisticRegression(), "has not been fitted"),
         (StandardScaler().fit(X), "has no predict"),
         (KMeans(2, n_init=1, random_state=0).fit(X), "neither a classifier nor a regressor"),
-        (IsolationForest(n_estimators=2, random_state=0).fit(X), "neither a classifier"),
+        (IsolationForest(n_estimators=2, random_state=0).fit(X), "IsolationForest"),
         (LogisticRegression().fit(X[:, :2], Y), "was fitted on 2 features"),
         (LogisticRegression().fit(X, Y + 3), "predicts the labels 3, 4, 5"),
         (DecisionTreeClassifier().fit(X, np.stack([Y, Y], 1)), "multi-output"),
@@ -433,9 +512,14 @@ def test_another_version_is_a_fact_not_an_error(tmp_path: Path, load_model: Any)
     np.testing.assert_array_equal(handle.predict(X), estimator.predict(X))
 
 
+def _double(x: Any) -> Any:
+    return 2 * x
+
+
 def test_settings_show_no_addresses(tmp_path: Path, load_model: Any) -> None:
-    estimator = make_pipeline(FunctionTransformer(np.log1p), LogisticRegression()).fit(X, Y)
+    estimator = make_pipeline(FunctionTransformer(_double), LogisticRegression()).fit(X, Y)
     joblib.dump(estimator, tmp_path / "f")
     handle = load_model(LOADER, tmp_path / "f", schema=SCHEMA, trusted=True)
+    assert "_double" in str(handle.facts["estimator"])
     assert " at 0x" not in str(handle.facts["estimator"])
     assert "FunctionTransformer" in handle.kind

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def _mlp(path: Path, *sizes: int, seed: int = 0) -> list[list[str]]:
     """Write a perceptron's weights; return its layer list."""
     generator = torch.Generator().manual_seed(seed)
     state, layers = {}, []
-    for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for i, (a, b) in enumerate(pairwise(sizes)):
         state[f"{i}.weight"] = torch.randn(b, a, generator=generator)
         state[f"{i}.bias"] = torch.randn(b, generator=generator)
         layers += [["linear", str(i)], ["relu"]]
@@ -296,9 +297,7 @@ def test_regression(tmp_path: Path, load_model: Any, refused: Check) -> None:
 def test_the_shape_may_come_from_the_data(tmp_path: Path, load_model: Any, refused: Check) -> None:
     path = tmp_path / "w.safetensors"
     layers = _mlp(path, 3, 2)
-    schema = DataSchema(
-        task="classification", input_shape=(3,), layout="table", classes=("a", "b")
-    )
+    schema = DataSchema(task="classification", input_shape=(3,), layout="table", classes=("a", "b"))
     assert load_model(LOADER, path, architecture=layers, schema=schema).input_shape == (3,)
     refused(lambda: load_model(LOADER, path, architecture=layers), "input.shape is not declared")
     refused(
@@ -373,9 +372,7 @@ def test_layers_that_do_not_fit(
 ) -> None:
     path = tmp_path / "w.safetensors"
     save_file({"f.weight": torch.zeros(2, 4)}, path)
-    refused(
-        lambda: load_model(LOADER, path, architecture=layers, input={"shape": shape}), words
-    )
+    refused(lambda: load_model(LOADER, path, architecture=layers, input={"shape": shape}), words)
 
 
 def test_an_output_that_is_no_row_of_scores(
@@ -595,6 +592,9 @@ def test_initial_parameters(nets: Path, load_model: Any, refused: Check) -> None
         {"architecture": "nets:net", "train": "train"},
         {"architecture": [["relo"]]},
         {"architecture": []},
+        {"architecture": [["conv", "0", True]]},
+        {"architecture": 3},
+        {"architecture": "a.nets:net"},
         {"architecture": [["relu"]], "arguments": {"a": 1}},
         {"architecture": "nets:net", "arguments": {"a b": 1}},
         {"architecture": [["relu"]], "batch_size": 0},
@@ -632,8 +632,16 @@ def test_a_device_that_is_not_there(saved: Path) -> None:
     from robreport import ModelSource
 
     options = TorchOptions(architecture=EVERY_LAYER, input={"shape": [2, 9, 8]})
-    source = ModelSource(
-        name="m", path=saved, base=saved.parent, options=options, device="cuda"
-    )
+    source = ModelSource(name="m", path=saved, base=saved.parent, options=options, device="cuda")
     with pytest.raises(ModelError, match="torch sees none"):
         LOADER.load(source)
+
+
+def test_options_survive_json() -> None:
+    """The core hands them to another process as JSON."""
+    options = TorchOptions(
+        architecture=EVERY_LAYER,
+        input={"shape": [2, 9, 8], "pad": [0, 1, 1, 2], "normalize": [[0.1], [0.5]]},
+    )
+    assert TorchOptions.model_validate_json(options.model_dump_json()) == options
+    assert TorchOptions.model_validate(options.model_dump(mode="json")) == options

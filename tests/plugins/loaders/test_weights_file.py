@@ -146,9 +146,7 @@ def test_an_archive_that_claims_more_than_it_holds(tmp_path: Path, refuses: Any)
         ({"a": torch.ones(1).expand(10**12)}, "claims shape (1000000000000,)"),
     ],
 )
-def test_contents_that_are_no_weights(
-    state: Any, words: str, tmp_path: Path, refuses: Any
-) -> None:
+def test_contents_that_are_no_weights(state: Any, words: str, tmp_path: Path, refuses: Any) -> None:
     torch.save(state, tmp_path / "s.pt")
     refuses(tmp_path / "s.pt", words)
 

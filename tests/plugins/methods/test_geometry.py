@@ -24,9 +24,13 @@ def problems(draw):
     """A batch of perturbations with their room; ties, zeros, no room and no box among them."""
     d = draw(st.integers(1, 7))
     n = draw(st.integers(1, 4))
-    value = st.one_of(st.sampled_from([0.0, 1.0, -1.0, 0.5]), st.floats(-3, 3).map(lambda v: round(v, 3)))
+    value = st.one_of(
+        st.sampled_from([0.0, 1.0, -1.0, 0.5]), st.floats(-3, 3).map(lambda v: round(v, 3))
+    )
     delta = [[draw(value) for _ in range(d)] for _ in range(n)]
-    room = st.one_of(st.sampled_from([0.0, 0.5, math.inf]), st.floats(0, 2).map(lambda v: round(v, 3)))
+    room = st.one_of(
+        st.sampled_from([0.0, 0.5, math.inf]), st.floats(0, 2).map(lambda v: round(v, 3))
+    )
     low = [[-draw(room) for _ in range(d)] for _ in range(n)]
     high = [[draw(room) for _ in range(d)] for _ in range(n)]
     eps = draw(st.one_of(st.sampled_from([0.0, 1.0]), st.floats(0.01, 6)))
@@ -45,7 +49,8 @@ def test_projection_equals_the_bisection_twin_and_is_idempotent(norm, problem):
     d, a, b = as_tensors(delta, low, high)
     found = project(d, norm, eps, a, b)
     expected = [
-        plain.project(*row[:1], norm.order, eps, *row[1:]) for row in zip(delta, low, high, strict=True)
+        plain.project(*row[:1], norm.order, eps, *row[1:])
+        for row in zip(delta, low, high, strict=True)
     ]
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-9, atol=1e-9)
     assert (found >= a).all() and (found <= b).all()

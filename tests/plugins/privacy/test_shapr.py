@@ -1,4 +1,4 @@
-"""SHAPr against the definition of the game, its published recursion, ART, and its own symmetries."""
+"""SHAPr against the definition of the game, its published recursion, ART and its symmetries."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from reference import shapr_loop
+
 from robreport_plugins.privacy import _kernels
 from robreport_plugins.privacy.shapr import ShaprScores, shapr
 
@@ -188,20 +189,16 @@ def test_logistic_regression_on_digits_equals_art(digits: Problem) -> None:
     from sklearn.linear_model import LogisticRegression
 
     x_train, y_train, x_test, y_test = digits
+    # ART needs 5 ms a test point; the benchmark compares all 540.
+    x_test, y_test = x_test[:150], y_test[:150]
     model = LogisticRegression(max_iter=500).fit(x_train, y_train)
     found = shapr(model.predict_proba(x_train), y_train, model.predict_proba(x_test), y_test)
-    # ART's own loop takes seconds on all of it; its published mean and maximum pin the whole.
-    assert found.scores.mean() == pytest.approx(0.96667, abs=5e-6)
-    assert found.scores.max() == pytest.approx(3.26936, abs=5e-6)
+    # Which points the 1-NN rule gets right hangs on how far the solver went, so ART is asked here
+    # and now instead of pinning its figures for one version of scikit-learn.
+    theirs = SHAPr(SklearnClassifier(model), x_train, y_train.astype(np.int64), x_test, y_test)
     assert found.tied == 0
-    few = slice(0, 60)
-    theirs = SHAPr(
-        SklearnClassifier(model), x_train, y_train.astype(np.int64), x_test[few], y_test[few]
-    )
-    ours = shapr(
-        model.predict_proba(x_train), y_train, model.predict_proba(x_test[few]), y_test[few]
-    )
-    assert np.abs(ours.scores - theirs).max() < 1e-5
+    assert np.abs(found.scores - theirs).max() < 1e-5
+    assert 0.9 < found.scores.mean() < 1
 
 
 def test_a_decision_tree_scores_the_same_in_any_order_of_its_rows(digits: Problem) -> None:

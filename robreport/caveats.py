@@ -1,0 +1,131 @@
+"""Every caveat that the built-in metrics raise: when, what it means, what to do."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class CaveatText(NamedTuple):
+    """What is known of a caveat whatever the audit."""
+
+    raised_if: str
+    explanation: str
+    what_to_do: str
+
+
+CAVEATS: dict[str, CaveatText] = {
+    "absent-class": CaveatText(
+        "A class of the data has no example in the test split.",
+        "Nothing was measured about that class; averages over classes leave it out, so they may "
+        "look better or worse than with it.",
+        "Add examples of the class to the test split, or take it out of data.schema.classes.",
+    ),
+    "gradient-masking-suspected": CaveatText(
+        "More than 1 % of the inputs that the model gets right withstood every attack and have a "
+        "gradient of exactly zero, or a single step broke significantly more than an iterative "
+        "attack.",
+        "Attacks that follow gradients fail where there are none to follow. The robustness that "
+        "was measured may be an artefact of that, not a property of the decision boundary.",
+        "Add attacks that need no gradient or another loss (loss = \"margin\"), and look at what "
+        "makes the gradients vanish: saturated outputs, a quantising layer, a hard threshold.",
+    ),
+    "gradients-of-another-model": CaveatText(
+        "The module that gives the gradients and the audited model assign another class to more "
+        "than 1 % of the inputs.",
+        "The attacks were aimed at a model that is not quite the audited one, so they are weaker "
+        "than they could be.",
+        "Declare the network's input transformation (layout, pad, normalize) as it is used, or "
+        "correct the loader that makes the twin.",
+    ),
+    "label-not-most-probable": CaveatText(
+        "For some inputs the label that the model returns is not its most probable class.",
+        "Accuracy is measured on the labels, calibration and log-loss on the probabilities; the "
+        "two speak of different decisions.",
+        "Find out whether the model decides by a threshold or a cost of its own, and say so "
+        "beside the report.",
+    ),
+    "not-monotone": CaveatText(
+        "More than 10 % of the inputs that an attack broke at a smaller budget withstood the same "
+        "attack with a larger one.",
+        "Whatever breaks an input within a small ball lies in every larger ball, so a stronger "
+        "attacker cannot do worse: the attack has not converged.",
+        "Raise steps or restarts, or lower the step size at large budgets.",
+    ),
+    "probabilities-as-logits": CaveatText(
+        "The outputs that the attack's loss is computed from lie in [0, 1] and add up to 1.",
+        "A softmax on top of a softmax flattens the gradients where the model is confident, which "
+        "makes attacks weak and the model look robust.",
+        "Let the network return logits, or declare outputs = \"probabilities\" so that the loss "
+        "is computed accordingly.",
+    ),
+    "probabilities-missing": CaveatText(
+        "The model offers labels only.",
+        "Calibration, log-loss, Brier score, ranking and uncertainty could not be measured.",
+        "Give the model's probabilities where it has any.",
+    ),
+    "random-output": CaveatText(
+        "The same inputs, evaluated twice, gave different outputs.",
+        "A randomised model needs attacks that average over its randomness; the ones run here do "
+        "not, and its robust accuracy is overestimated.",
+        "Fix the randomness at inference, or read the result as a bound for one draw only.",
+    ),
+    "shapr-sample": CaveatText(
+        "Only a part of the training records or of the test points was used.",
+        "A score is a share of the accuracy on the test points used, divided among the records "
+        "used: with more records each has less, and records left out have no score.",
+        "Leave out the sample limits where time allows; the exact computation is quick.",
+    ),
+    "shapr-tied-outputs": CaveatText(
+        "Most training records share their output with another record.",
+        "The nearest neighbour is then not unique; the score is the expectation over random "
+        "tie-breaking, and records of one class with the same output score alike.",
+        "Nothing is wrong: trees and saturated networks behave so. Read the scores as those of "
+        "groups.",
+    ),
+    "small-sample": CaveatText(
+        "There are few test examples.",
+        "Intervals are wide and rare errors are likely not seen at all.",
+        "Use more test data before deciding anything close to a threshold.",
+    ),
+    "success-not-confirmed": CaveatText(
+        "An attack claimed a success that the audited model did not confirm on the perturbed "
+        "input, put back into the ball and the bounds in float64.",
+        "The claim was rejected and does not count. The attack works on something that differs "
+        "from the audited model, or loses its success to rounding.",
+        "Look at how the loader makes the module that gives gradients; otherwise raise the steps.",
+    ),
+    "weaker-iterative": CaveatText(
+        "An iterative attack broke significantly fewer inputs than a single step did.",
+        "Many small steps can do all that one large step does. When they do worse, the gradients "
+        "mislead or the step size is wrong.",
+        "Try other step sizes, more restarts and the other loss before believing the result.",
+    ),
+    "zero-gradients": CaveatText(
+        "More than 1 % of the inputs that the model gets right have a gradient of exactly zero.",
+        "An attack that follows gradients cannot move such an input from where it is.",
+        "Use random starts, the other loss (loss = \"margin\"), or attacks without gradients.",
+    ),
+    "zero-probability": CaveatText(
+        "The model gave the true class the probability 0 for some inputs.",
+        "Their log-loss is infinite; each was counted with a floor instead, so the mean depends on "
+        "the floor.",
+        "Prefer the Brier score for comparing such models, or smooth the probabilities.",
+    ),
+}  # fmt: skip
+
+
+def as_markdown() -> str:
+    """Return ``docs/caveats.md``."""
+    parts = [
+        "# Caveats",
+        "A caveat is a reason to trust a measurement less. Its code stands in the report and in "
+        "the record; `robreport explain CODE` prints what stands here.",
+    ]
+    for code, text in sorted(CAVEATS.items()):
+        parts += [
+            f"## {code}",
+            f"**Raised if.** {text.raised_if}",
+            f"**Explanation.** {text.explanation}",
+            f"**What to do.** {text.what_to_do}",
+        ]
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,295 @@
+"""An audit becomes a document: its parts, their order, their references."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import pytest
+from tests.report import sample
+
+from robreport.document import (
+    AnswerList,
+    Callout,
+    Chip,
+    Document,
+    FailureBlock,
+    FigureBlock,
+    FigureGroup,
+    FindingList,
+    ImageBlock,
+    Link,
+    Prose,
+    ScalarGrid,
+    Section,
+    TableBlock,
+)
+from robreport.outcome import Skipped, Status
+from robreport.report.compose import compose
+from robreport.result import Scalar
+
+PARTS = ["summary", "scope", "method", "results", "requirements", "findings", "limitations",
+         "provenance", "appendix"]  # fmt: skip
+
+
+def walk(node: Any) -> Iterator[Any]:
+    """Every dataclass inside a document, depth first."""
+    if is_dataclass(node):
+        yield node
+        for field in fields(node):
+            yield from walk(getattr(node, field.name))
+    elif isinstance(node, list | tuple):
+        for item in node:
+            yield from walk(item)
+
+
+def find(node: Any, kind: type) -> list[Any]:
+    """Every part of one type."""
+    return [part for part in walk(node) if isinstance(part, kind)]
+
+
+def part(document: Document, name: str) -> Section:
+    """One top-level section."""
+    return next(section for section in document.sections if section.id == name)
+
+
+@pytest.fixture(scope="module")
+def document() -> Document:
+    return compose(sample.audit())
+
+
+def test_parts_stand_in_their_order_with_numbers(document: Document) -> None:
+    assert [section.id for section in document.sections] == PARTS
+    assert [section.number for section in document.sections] == [str(i) for i in range(1, 10)]
+    results = part(document, "results")
+    assert [(s.number, s.title) for s in results.sections] == [
+        ("4.1", "Performance"),
+        ("4.2", "Robust accuracy under attack"),
+        ("4.3", "Membership inference"),
+        ("4.4", "Leakage of single records"),
+    ]
+    assert [s.chips[0].status for s in results.sections] == [
+        Status.PASS, Status.FAIL, Status.NOT_RUN, Status.ERROR,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5, 7])
+def test_every_reference_has_a_target_and_every_anchor_is_unique(count: int) -> None:
+    names = [f"model-{i}" for i in range(count)]
+    requirements = [] if count == 0 else None
+    outcomes = [] if count == 0 else None
+    document = compose(sample.audit(names, outcomes=outcomes, requirements=requirements))
+    anchors = [s.id for s in find(document, Section)]
+    anchors += [p.anchor for kind in (TableBlock, FigureBlock, ImageBlock)
+                for p in find(document, kind) if p.anchor]  # fmt: skip
+    assert len(anchors) == len(set(anchors))
+    wanted = {link.anchor for link in find(document, Link)}
+    wanted |= {a for items in find(document, FindingList) for i in items.items for a in i.evidence}
+    wanted |= {c.link for grid in find(document, ScalarGrid) for c in grid.cards}
+    assert wanted <= set(anchors)
+    assert wanted <= set(document.labels)
+
+
+def test_figures_and_tables_are_numbered_in_the_order_of_reading(document: Document) -> None:
+    figures = [p.number for p in walk(document) if isinstance(p, FigureBlock | ImageBlock)]
+    assert figures == list(range(1, len(figures) + 1))
+    tables = [p.number for p in find(document, TableBlock) if p.anchor]
+    assert tables == list(range(1, len(tables) + 1))
+    assert all(p.number == 0 for p in find(document, TableBlock) if not p.anchor)
+
+
+def test_evidence_leads_to_what_the_metric_named(document: Document) -> None:
+    register = find(part(document, "findings"), FindingList)[0]
+    assert [item.severity for item in register.items] == ["high", "medium", "low"]
+    assert [item.id for item in register.items] == ["F1", "F2", "F3"]
+    parts = {p.anchor: p for kind in (TableBlock, FigureBlock, ImageBlock)
+             for p in find(document, kind)}  # fmt: skip
+    values, figure, table, images = (parts[a] for a in register.items[0].evidence)
+    assert values.title == "Measured values"
+    assert (figure.title, figure.subject) == ("Robust accuracy against ε", "cnn")
+    assert table.title == "Every point of the curve, cnn"
+    assert (images.title, images.subject) == ("Clean, perturbed, perturbation", "cnn")
+
+
+def test_the_summary_shows_the_worst_first_and_says_what_is_left_out(document: Document) -> None:
+    summary = part(document, "summary")
+    cards = find(summary, ScalarGrid)[0].cards
+    assert [card.status for card in cards] == [
+        Status.FAIL, Status.INCONCLUSIVE, Status.PASS, Status.PASS,
+    ]  # fmt: skip
+    assert cards[0].title == "Robust accuracy, L∞, ε\u00a0=\u00a00.1"
+    assert (cards[0].value.value, cards[0].value.n, cards[0].value.bound) == (0.15, 500, "upper")
+    assert "1 further requirement (1 pass) in" in [p.text for p in find(summary, Prose)]
+    assert len(find(summary, FindingList)[0].items) == 3
+    coverage = find(summary, TableBlock)[-1]
+    assert [row[:4] for row in coverage.rows] == [
+        ("Performance", 3, 3, 0), ("Attacks", 3, 3, 0), ("Privacy", 2, 0, 2),
+    ]  # fmt: skip
+    reasons = [chip.text for chip in coverage.rows[2][4]]
+    assert "LiRA needs `refit`" in reasons[0]
+    assert "MemoryError" in reasons[1]
+
+
+def test_six_cards_when_more_than_four_requirements_are_not_met() -> None:
+    models = [f"m{i}" for i in range(8)]
+    requirements = [
+        sample.requirement("performance", m, "accuracy", Status.FAIL, "missed") for m in models
+    ]
+    grid = find(compose(sample.audit(models, requirements=requirements)), ScalarGrid)[0]
+    assert len(grid.cards) == 6
+
+
+def test_without_requirements_the_main_numbers_stand_on_the_cards() -> None:
+    grid = find(compose(sample.audit(requirements=[])), ScalarGrid)[0]
+    assert [(c.title, c.subtitle, c.status) for c in grid.cards] == [
+        ("Accuracy", "cnn", Status.INFO),
+        ("Clean accuracy", "cnn", Status.INFO),
+        ("Accuracy", "tree", Status.INFO),
+        ("Clean accuracy", "tree", Status.INFO),
+    ]
+
+
+def test_models_of_one_measurement_share_a_section_and_a_table(document: Document) -> None:
+    section = part(document, "results").sections[1]
+    assert [a.subject for a in find(section, AnswerList)[0].items] == ["cnn", "tree", "logistic"]
+    table = next(t for t in find(section, TableBlock) if t.title == "Measured values")
+    assert [c.title for c in table.columns] == ["Measure", "cnn", "tree", "logistic", "n"]
+    robust = table.rows[1]
+    assert [cell.value for cell in robust[1:4]] == [0.15, 0.862, 0.844]
+    assert robust[0][1].text == "upper bound"
+    assert robust[4] == 500
+    censored = table.rows[3][1]
+    assert (censored.value, censored.censored, censored.low) == (0.3, ">", None)
+    assert "Without interval: no attack succeeded on half of them." in table.caption
+    group = find(section, FigureGroup)[0]
+    assert [f.subject for f in group.figures] == ["cnn", "tree", "logistic"]
+
+
+def test_many_models_are_spread_over_several_tables() -> None:
+    document = compose(sample.audit([f"m{i}" for i in range(7)]))
+    tables = [t for t in find(part(document, "results").sections[0], TableBlock)
+              if t.title.startswith("Measured values")]  # fmt: skip
+    assert [len(t.columns) for t in tables] == [7, 4]
+
+
+def test_one_model_gets_its_answer_as_the_lead() -> None:
+    document = compose(sample.audit(("cnn",)))
+    section = part(document, "results").sections[0]
+    assert section.blocks[0] == Prose(text="It is right on 98.9 % of 540 test inputs.", lead=True)
+    assert not find(section, AnswerList)
+    table = next(t for t in find(section, TableBlock) if t.title == "Measured values")
+    assert table.rows[0][3] == "95 % Wilson"
+
+
+def test_long_tables_stand_in_the_appendix_and_are_referred_to(document: Document) -> None:
+    tables = part(document, "appendix").sections[0]
+    assert tables.title == "Full tables"
+    assert [len(t.rows) for t in find(tables, TableBlock)] == [45, 45, 45]
+    pointer = next(p for p in find(part(document, "results"), Prose) if "appendix" in p.text)
+    assert [link.anchor for link in pointer.links] == [t.anchor for t in tables.blocks]
+
+
+def test_what_failed_and_what_did_not_run_say_why(document: Document) -> None:
+    failures = {f.title: f for f in find(part(document, "results"), FailureBlock)}
+    skipped = failures["Membership inference did not run on cnn"]
+    assert (skipped.status, "`refit`" in skipped.reason) == (Status.NOT_RUN, True)
+    broken = failures["Leakage of single records has no result on logistic"]
+    assert (broken.status, broken.trace) == (Status.ERROR, "")
+    assert broken.reason.startswith("It raised an error: MemoryError")
+    log = find(part(document, "appendix"), FailureBlock)[0]
+    assert log.trace.startswith("Traceback")
+    assert log.log.endswith("last words\n")
+    matrix = next(t for t in find(part(document, "scope"), TableBlock) if t.title == "Coverage")
+    statuses = [[c.status if isinstance(c, Chip) else c for c in row[1:4]] for row in matrix.rows]
+    assert statuses == [
+        [Status.PASS] * 3,
+        [Status.FAIL, Status.INFO, Status.INFO],
+        [Status.NOT_RUN, None, None],
+        [None, None, Status.ERROR],
+    ]
+
+
+def test_failed_checks_and_caveats_are_told_model_by_model(document: Document) -> None:
+    section = part(document, "results").sections[1]
+    asides = {c.title: c for c in find(section, Callout)}
+    checks = asides["Checks on the measurement."]
+    assert [c.status for c in checks.chips] == [Status.PASS, Status.PASS, Status.FAIL]
+    assert checks.items == ("logistic: ε = 1 reaches 0 %: 3 of 500 survive ε = 1.",)
+    assert len(asides["Caveats."].items) == 3
+    caveats = next(t for t in find(document, TableBlock) if t.title == "Caveats")
+    assert [row[1] for row in caveats.rows] == ["cnn", "tree", "logistic"]
+
+
+def test_wrappers_and_broken_plugins_are_flagged(document: Document) -> None:
+    plugins = next(t for t in find(document, TableBlock) if t.title == "Plugins")
+    assert plugins.rows[0][3] == "loaded"
+    assert (plugins.rows[1][3].status, "run_metric" in plugins.rows[1][3].text) == (
+        Status.WARN, True,
+    )  # fmt: skip
+    assert plugins.rows[2][3].status is Status.ERROR
+
+
+def test_entries_of_one_title_are_told_apart() -> None:
+    from dataclasses import replace
+
+    first = sample.performance("cnn", 0)
+    second = replace(first, about=replace(first.about, name="performance-again"))
+    document = compose(sample.audit(("cnn",), outcomes=[first, second], requirements=[]))
+    assert [s.title for s in part(document, "results").sections] == [
+        "Performance (performance)", "Performance (performance-again)",
+    ]  # fmt: skip
+
+
+def test_a_measurement_of_the_data_needs_no_model() -> None:
+    from dataclasses import replace
+
+    outcome = sample.performance("cnn", 0)
+    whole = replace(outcome, about=replace(outcome.about, model=None))
+    document = compose(sample.audit((), outcomes=[whole], requirements=[]))
+    assert document.subtitle == "A study of the data in 1 measurement"
+    assert part(document, "results").sections[0].blocks[0].lead  # type: ignore[union-attr]
+
+
+def test_sections_of_plugins_take_their_place_and_cannot_break_the_document() -> None:
+    good = Section(
+        id="summary",  # taken: it gets another anchor
+        title="Crosswalk",
+        order=70,
+        blocks=(Prose(text="Evidence for."), "no block"),  # type: ignore[arg-type]
+    )
+    document = compose(sample.audit(), [good, "no section"])  # type: ignore[list-item]
+    ids = [s.id for s in document.sections]
+    assert ids[:8] == [*PARTS[:7], "summary-2"]
+    assert len(set(ids)) == len(ids)
+    titles = [f.title for f in find(document, FailureBlock)]
+    assert "A part of this section could not be shown" in titles
+    assert "A plugin's section could not be shown" in titles
+
+
+def test_what_varies_from_run_to_run_stands_in_provenance_and_on_the_cover_only() -> None:
+    one, other = sample.audit(), sample.audit(execution={"finished": "2027-01-01T00:00:00+00:00"})
+    first, second = compose(one), compose(other)
+    for name in PARTS:
+        assert (part(first, name) == part(second, name)) == (name != "provenance"), name
+
+
+def test_refused_scalars_carry_their_reason() -> None:
+    outcome = sample.performance("cnn", 0)
+    refused = Scalar(value=None, n=100, reason="needs 3,000 non-members, has 100")
+    from dataclasses import replace
+
+    result = replace(outcome.result, scalars={"tpr_at_fpr[lira, 0.001]": refused})
+    document = compose(
+        sample.audit(("cnn",), outcomes=[replace(outcome, result=result)], requirements=[])
+    )
+    card = find(document, ScalarGrid)[0].cards[0]
+    assert card.title == "TPR at FPR, LiRA, 0.001"
+    assert (card.value.value, card.value.reason) == (None, refused.reason)
+
+
+def test_an_audit_where_nothing_ran_is_a_document_too() -> None:
+    outcomes = [Skipped(about=sample.about("a", "x.y", "cnn", "A"), reason="no labels")]
+    document = compose(sample.audit(("cnn",), outcomes=outcomes, requirements=[]))
+    assert [s.id for s in document.sections] == PARTS
+    assert not find(document, ScalarGrid)
