@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from robreport.loading import DataLoader, LoadedData, ModelLoader, ModelSource, SplitSource
     from robreport.metric import Comparison, Context, Metric, Params, SkipMetric
     from robreport.outcome import AuditRun, Computed, Failed, Outcome, Skipped, Status
+    from robreport.report.records import RecordFiles
+    from robreport.report.render import RenderContext
     from robreport.report.theme import Theme
     from robreport.result import (
         Caveat,
@@ -38,6 +40,8 @@ _HOME = {
     "robreport.loading": ("DataLoader", "LoadedData", "ModelLoader", "ModelSource", "SplitSource"),
     "robreport.metric": ("Comparison", "Context", "Metric", "Params", "SkipMetric"),
     "robreport.outcome": ("AuditRun", "Computed", "Failed", "Outcome", "Skipped", "Status"),
+    "robreport.report.records": ("RecordFiles",),
+    "robreport.report.render": ("RenderContext",),
     "robreport.report.theme": ("Theme",),
     "robreport.result": (
         "Caveat", "Check", "Column", "Figure", "Finding", "ImageGrid", "Interval", "Result",
@@ -51,9 +55,9 @@ __all__ = [  # noqa: RUF022
     "AuditRun", "Bundle", "Caveat", "Check", "Column", "Comparison", "Computed", "Context",
     "DataError", "DataLoader", "DataSchema", "Eps", "Failed", "Figure", "Finding", "ImageGrid",
     "Interval", "LoadedData", "Metric", "ModelError", "ModelHandle", "ModelLoader",
-    "ModelSource", "Needs", "Norm", "NotOffered", "Outcome", "Params", "Result",
-    "RobreportError", "Scalar", "Section", "SkipMetric", "Skipped", "Split", "SplitSource",
-    "Status", "Table", "Theme", "ThreatModel", "hookimpl", "__version__",
+    "ModelSource", "Needs", "Norm", "NotOffered", "Outcome", "Params", "RecordFiles",
+    "RenderContext", "Result", "RobreportError", "Scalar", "Section", "SkipMetric", "Skipped",
+    "Split", "SplitSource", "Status", "Table", "Theme", "ThreatModel", "hookimpl", "__version__",
 ]  # fmt: skip
 
 

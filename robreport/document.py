@@ -178,9 +178,9 @@ class FigureBlock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FigureGroup:
-    """The same chart of several models; narrow ones stand side by side."""
+    """The same chart or pictures of several models; narrow ones stand side by side."""
 
-    figures: tuple[FigureBlock | FailureBlock, ...]
+    figures: tuple[FigureBlock | ImageBlock | FailureBlock, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -237,13 +237,14 @@ def _class_names(declared: tuple[str, ...], found: tuple[str, ...]) -> tuple[str
         return found
     if len(set(declared)) < len(declared):
         raise DataError("data.schema.classes names a class twice.")
-    if len(declared) < len(found):
+    numbered = _are_numbers(found)
+    if len(declared) < len(found) and not numbered:
         raise DataError(
             f"data.schema.classes names {len(declared)} classes; the labels have {len(found)}: "
             f"{', '.join(found[:20])}."
         )
     moved = [name for i, name in enumerate(found) if name in declared and declared[i] != name]
-    if moved and not _are_numbers(found):
+    if moved and not numbered:
         raise DataError(
             "data.schema.classes gives the classes in another order than the loader, which has "
             f"{', '.join(found[:20])}."
@@ -307,7 +308,8 @@ def keep(data: LoadedData, role: str, loader: str, schema: DataSchema, folder: P
     """Write a split's arrays into `folder` and return what the record says of it."""
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / "x.npy", data.x, allow_pickle=False)
-    np.save(folder / "index.npy", data.index, allow_pickle=False)
+    index = np.arange(len(data.x)) if data.index is None else data.index
+    np.save(folder / "index.npy", index, allow_pickle=False)
     if data.y is not None:
         np.save(folder / "y.npy", data.y, allow_pickle=False)
     counts: dict[str, int] = {}
@@ -316,7 +318,7 @@ def keep(data: LoadedData, role: str, loader: str, schema: DataSchema, folder: P
         counts = {name: int(c) for name, c in zip(schema.classes, found, strict=True)}
     return SplitFacts(
         role=role, loader=loader, n=len(data.x), shape=schema.input_shape,
-        dtype=str(data.x.dtype), digest=arrays_digest(data.x, data.y, data.index), source=data.source,
+        dtype=str(data.x.dtype), digest=arrays_digest(data.x, data.y, index), source=data.source,
         low=float(data.x.min()), high=float(data.x.max()), class_counts=counts,
     )  # fmt: skip
 

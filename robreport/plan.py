@@ -245,7 +245,7 @@ class _Planner:
                     carved_from="test",
                 ),
             )
-        if not found and not self.spec.problems:
+        if not list(data.splits()) and not self.spec.problems:
             self.add("data", "no split is declared.", "Add [data.test].")
         return tuple(found)
 

@@ -99,14 +99,20 @@ def parse_eps(given: object) -> Eps:
         text = "/".join(part.strip() for part in str(given).split("/"))
         value = parse_number(text)
     except ValueError:
-        shown = printable(repr(given), 80)
         raise ValueError(
-            f"eps must be a finite number or a fraction such as '8/255', found {shown}"
+            f"eps must be a finite number or a fraction such as '8/255', found {_shown(given)}"
         ) from None
     if value < 0:
         raise ValueError(f"eps must not be negative, found {given!r}")
     # -0.0 and 0 are one budget
     return Eps(value + 0.0, text)
+
+
+def _shown(given: object) -> str:
+    try:
+        return printable(repr(given), 80)
+    except ValueError:  # a whole number with more digits than Python writes out
+        return f"a {type(given).__name__}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

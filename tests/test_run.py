@@ -211,7 +211,7 @@ def test_interrupted_runs_report_what_was_finished(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--set", "data.test.fault=gap"], "missing or infinite values, the first in row 5"),
+        (["--set", "data.test.fault=gap"], "the first in row 5"),
         (["--set", "data.test.fault=labels"], "labels out of range: found 7"),
         (["--set", "data.test.n=0"], "it is empty"),
         (["--set", "models.m.path=short"], "the file is truncated"),

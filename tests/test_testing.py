@@ -402,7 +402,8 @@ RUNNING: dict[str, tuple[Any, str]] = {
     ),
     "grid-floats": (with_part(images={"g": grid(images=np.zeros((1, 2, 4, 4)))}), r"need uint8"),
     "grid-channels": (
-        with_part(images={"g": grid(images=np.zeros((1, 2, 4, 4, 2), np.uint8))}), r"shape \(1, 2, 4, 4, 2\)"
+        with_part(images={"g": grid(images=np.zeros((1, 2, 4, 4, 2), np.uint8))}),
+        r"found the shape \(1, 2, 4, 4, 2\)",
     ),
     "grid-rows": (with_part(images={"g": grid(row_labels=("a", "b"))}), LABELS),
     "grid-columns": (with_part(images={"g": grid(column_labels=("a",))}), LABELS),

@@ -117,7 +117,7 @@ def requirements_section(
 ) -> Section:
     """Return every requirement, worst first."""
     by_name = {entry.name: entry for entry in entries}
-    ordered = sorted(run.requirements, key=lambda r: wording.WORST_FIRST.index(r.status))
+    ordered = sorted(run.requirements, key=wording.weight)
     if not ordered:
         return Section(
             id=anchors.of("requirements"),

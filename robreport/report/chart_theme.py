@@ -7,6 +7,7 @@ from typing import Any
 
 from robreport.errors import RenderError
 from robreport.report import fonts
+from robreport.report.text import printable, printable_tree
 from robreport.report.theme import Theme
 
 COLUMN_WIDTH = 652
@@ -88,7 +89,11 @@ def prepare(spec: Mapping[str, Any], theme: Theme) -> dict[str, Any]:
     """
     for where in outside(spec):
         raise RenderError(f"the chart refers to something outside the record ({where})")
-    drawn = {key: value for key, value in spec.items() if key != "usermeta"}
+    drawn = {
+        printable(str(key)): printable_tree(value)
+        for key, value in spec.items()
+        if key != "usermeta"  # it could change how the page embeds the chart
+    }
     own = dict(drawn.get("config") or {})
     view = dict(own.get("view") or {})
     # the size that Altair writes into every chart is nobody's choice

@@ -102,8 +102,8 @@ def _foreign(section: object, anchors: Anchors) -> Section:
 
 
 def _foreign_block(block: Block, anchors: Anchors) -> Block:
-    # whatever its annotation promises, a plugin made it
-    if not isinstance(block, _BLOCKS):
+    known: bool = isinstance(block, _BLOCKS)
+    if not known:  # whatever the annotation promises, a plugin made it
         return FailureBlock(
             status=Status.ERROR,
             title="A part of this section could not be shown",
@@ -112,7 +112,9 @@ def _foreign_block(block: Block, anchors: Anchors) -> Block:
     if isinstance(block, FigureGroup):
         inner = tuple(_foreign_block(figure, anchors) for figure in block.figures)
         return FigureGroup(
-            figures=tuple(f for f in inner if isinstance(f, FigureBlock | FailureBlock))
+            figures=tuple(
+                f for f in inner if isinstance(f, FigureBlock | ImageBlock | FailureBlock)
+            )
         )
     if isinstance(block, _ANCHORED) and block.anchor:
         moved: Block = replace(block, anchor=anchors.free(block.anchor))

@@ -25,7 +25,7 @@ from robreport.report.entries import Anchors, Entry
 from robreport.report.results import limit_of, observed, quantity_of
 from robreport.result import Column, Scalar
 
-FEW_CARDS, MOST_CARDS = 4, 6
+FEW_CARDS = 4
 MOST_COVER_MODELS = 6
 
 
@@ -139,11 +139,10 @@ class SummaryWriter:
         )
 
     def cards(self) -> tuple[list[Card], str]:
-        """Return four to six cards, requirements first and worst first, and what is left out."""
+        """Return four cards, requirements first and worst first, and what is left out."""
         by_name = {entry.name: entry for entry in self.entries}
-        ordered = sorted(self.run.requirements, key=lambda r: wording.WORST_FIRST.index(r.status))
-        bad = [r for r in ordered if r.status not in (Status.PASS, Status.INFO)]
-        room = MOST_CARDS if len(bad) > FEW_CARDS else FEW_CARDS
+        ordered = sorted(self.run.requirements, key=wording.weight)
+        room = FEW_CARDS
         cards = [self._requirement_card(by_name[r.name], r) for r in ordered[:room]]
         left = ordered[room:]
         if len(cards) < FEW_CARDS:
@@ -169,7 +168,7 @@ class SummaryWriter:
             subtitle=r.model or "",
             value=quantity_of(scalar) if scalar is not None else observed(r),
             status=r.status,
-            limit=limit_of(r),
+            limit=limit_of(r, entry),
             note=_card_note(r),
             link=self.anchors.of("result", entry.name),
         )

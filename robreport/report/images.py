@@ -14,7 +14,7 @@ from robreport.document import ImageBlock
 from robreport.errors import RenderError
 
 COLUMN = 640
-LARGEST_TILE = 84
+SMALL_TILE, LARGE_TILE = 64, 120
 
 
 def png(picture: npt.NDArray[np.uint8]) -> bytes:
@@ -96,11 +96,19 @@ def grid(block: ImageBlock) -> Markup:
     return Markup("").join(parts)
 
 
+def grid_width(block: ImageBlock) -> float:
+    """Return about how wide a block's table of pictures is, in CSS pixels."""
+    columns, width = block.images.shape[1], block.images.shape[3]
+    longest = max((len(label) for label in block.row_labels), default=0)
+    return float(columns * (_shown_width(width, columns) + 7) + min(longest * 5.5 + 12, 120))
+
+
 def _at(labels: tuple[str, ...], i: int) -> str:
     return str(labels[i]) if i < len(labels) else ""
 
 
 def _shown_width(width: int, columns: int) -> int:
     """Width of one tile: small pictures grow by a whole factor, large ones shrink to fit."""
-    room = min(LARGEST_TILE, max(16, (COLUMN - 90) // max(columns, 1) - 8))
+    largest = SMALL_TILE if width <= SMALL_TILE else LARGE_TILE
+    room = min(largest, max(16, (COLUMN - 90) // max(columns, 1) - 8))
     return max(1, room // width) * width if width <= room else room

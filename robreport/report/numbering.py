@@ -65,7 +65,9 @@ def _block(block: Block, counter: _Counter) -> Block:
     return block
 
 
-def _grouped(figure: FigureBlock | FailureBlock, counter: _Counter) -> FigureBlock | FailureBlock:
-    if isinstance(figure, FigureBlock):
-        return replace(figure, number=counter.figure(figure.anchor))
-    return figure
+def _grouped(
+    figure: FigureBlock | ImageBlock | FailureBlock, counter: _Counter
+) -> FigureBlock | ImageBlock | FailureBlock:
+    if isinstance(figure, FailureBlock):
+        return figure
+    return replace(figure, number=counter.figure(figure.anchor))

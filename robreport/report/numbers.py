@@ -16,6 +16,8 @@ from robreport.document import Limit, Quantity
 MINUS = "\u2212"
 NARROW = "\u202f"
 DASH = "\u2013"
+_NEAREST = 0.001
+"""What is nearer to 0 % or 100 % is only said to be."""
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -47,13 +49,13 @@ def number(value: Any) -> str:
     return text.replace("-", MINUS)
 
 
-def _share_decimals(*values: float) -> int:
-    """Decimals of a percentage that tell these shares from 0 and from 1."""
+def _share_decimals(*values: float, digits: int = 2) -> int:
+    """Decimals of a percentage that tell these shares from 0 and from 1, with so many digits."""
     decimals = 1
     for value in values:
         gap = min(abs(value), abs(1 - value)) * 100
-        if 0 < gap < 0.1:
-            decimals = max(decimals, min(4, math.ceil(-math.log10(gap)) + 1))
+        if 0.999 * _NEAREST < gap < 0.1:
+            decimals = max(decimals, min(3, math.ceil(-math.log10(gap)) + digits - 1))
     return decimals
 
 
@@ -63,10 +65,14 @@ def _percent(value: float, decimals: int) -> str:
 
 
 def share(value: float) -> str:
-    """Return a share of one in percent: 98.9 %, 0.03 %, 99.98 %."""
+    """Return a share of one in percent: 98.9 %, 0.032 %, > 99.999 %."""
     value = float(value)
     if not math.isfinite(value):
         return "–"
+    if 0 < value * 100 < _NEAREST:
+        return f"< {_NEAREST}{NARROW}%"
+    if 0 < (1 - value) * 100 < _NEAREST:
+        return f"> {100 - _NEAREST}{NARROW}%"
     return f"{_percent(value, _share_decimals(value))}{NARROW}%"
 
 
@@ -74,7 +80,7 @@ def interval(low: float, high: float, unit: str = "") -> str:
     """Return both ends of an interval with the same decimals: 12.0–18.4 (percent for shares)."""
     low, high = float(low), float(high)
     if unit == "share":
-        decimals = max(_share_decimals(end) for end in (low, high))
+        decimals = _share_decimals(low, high, digits=1)
         first, last = _percent(low, decimals), _percent(high, decimals)
     else:
         first, last = _ends(low, high)

@@ -26,15 +26,16 @@ from robreport.document import (
     Prose,
     Quantity,
     Section,
+    TableBlock,
 )
 from robreport.errors import RenderError
 from robreport.outcome import Status
 from robreport.report import columns, fonts, icons, images, numbers
+from robreport.report.text import printable
 from robreport.report.theme import Theme, default_folder
 from robreport.result import Column
 
-# what neither XML nor UTF-8 has: control characters, halves of surrogate pairs
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+_FEW_ROWS = 5
 _CAMEL = re.compile(r"(?<!^)(?=[A-Z])")
 _CODE = re.compile(r"`([^`]+)`")
 _KINDS = {Quantity: "quantity", Limit: "limit", Chip: "chip", Link: "link", Note: "note"}
@@ -77,7 +78,7 @@ def render_page(
         )
     except TemplateError as error:
         raise RenderError(f"theme {theme.name!r}: a template is wrong: {error}") from error
-    return _UNPRINTABLE.sub("\ufffd", page)
+    return printable(page)
 
 
 def _environment(theme: Theme) -> Environment:
@@ -172,7 +173,11 @@ def _block_template(block: object) -> str:
 def _is_brief(section: Section) -> bool:
     """Whether a section is a few lines only, and needs no page of its own."""
     plain = (Prose, FailureBlock, Callout, AnswerList)
-    return not section.sections and all(isinstance(block, plain) for block in section.blocks)
+    return not section.sections and all(
+        isinstance(block, plain)
+        or (isinstance(block, TableBlock) and not block.anchor and len(block.rows) <= _FEW_ROWS)
+        for block in section.blocks
+    )
 
 
 def spec_id(figure: FigureBlock) -> str:
@@ -203,7 +208,11 @@ def _chart(figure: FigureBlock, medium: str) -> Markup:
 
 def _columns_of(group: FigureGroup) -> int:
     """How many of a group's charts stand side by side: as many as need not shrink."""
-    widths = [f.width for f in group.figures if isinstance(f, FigureBlock)]
+    widths = [
+        f.width if isinstance(f, FigureBlock) else images.grid_width(f)
+        for f in group.figures
+        if not isinstance(f, FailureBlock)
+    ]
     for side_by_side, widest in _GROUP_WIDTHS:
         if len(widths) >= side_by_side and max(widths) <= widest:
             return side_by_side

@@ -33,6 +33,8 @@ INLINE_ROWS = 30
 MOST_ROWS = 1000
 """Longer tables are cut there; the record holds them whole."""
 MODELS_PER_TABLE = 5
+MOST_METHODS = 3
+"""Where more kinds of interval stand in one table, each row names its own."""
 
 
 class ResultsWriter:
@@ -124,19 +126,13 @@ class ResultsWriter:
 
     def requirement_row(self, entry: Entry, r: Requirement, model: bool) -> tuple[Any, ...]:
         """Return a requirement as a row: what, of which model, required, observed, status."""
-        scalar = self._scalar_of(entry, r)
+        scalar = scalar_of(entry, r)
         wish = (Note(text="a wish: it warns, it does not fail"),) if r.level == "warn" else ()
         row: tuple[Any, ...] = ((wording.scalar_label(r.scalar, scalar, self.threats), *wish),)
         if model:
             row += (r.model or "all",)
         words = "" if r.words in r.status.value else r.words
-        return (*row, limit_of(r), observed(r), Chip(status=r.status, text=words))
-
-    def _scalar_of(self, entry: Entry, requirement: Requirement) -> Scalar | None:
-        for outcome in entry.computed:
-            if requirement.scalar in outcome.result.scalars:
-                return outcome.result.scalars[requirement.scalar]
-        return None
+        return (*row, limit_of(r, entry), observed(r), Chip(status=r.status, text=words))
 
     def _figures(self, entry: Entry) -> list[Block]:
         blocks: list[Block] = []
@@ -157,23 +153,25 @@ class ResultsWriter:
         return blocks
 
     def _images(self, entry: Entry) -> list[Block]:
-        return [
-            ImageBlock(
-                anchor=self.anchors.of("images", entry.name, o.about.model, key),
-                title=grid.title,
-                images=grid.images,
-                caption=grid.caption,
-                alt=grid.alt,
-                row_labels=grid.row_labels,
-                column_labels=grid.column_labels,
-                cell_labels=grid.cell_labels,
-                subject=self._subject(o),
+        blocks: list[Block] = []
+        for key in _keys(entry, "images"):
+            grids = tuple(
+                ImageBlock(
+                    anchor=self.anchors.of("images", entry.name, o.about.model, key),
+                    title=o.result.images[key].title,
+                    images=o.result.images[key].images,
+                    caption=o.result.images[key].caption,
+                    alt=o.result.images[key].alt,
+                    row_labels=o.result.images[key].row_labels,
+                    column_labels=o.result.images[key].column_labels,
+                    cell_labels=o.result.images[key].cell_labels,
+                    subject=self._subject(o),
+                )
+                for o in entry.computed
+                if key in o.result.images
             )
-            for key in _keys(entry, "images")
-            for o in entry.computed
-            for grid in [o.result.images.get(key)]
-            if grid is not None
-        ]
+            blocks.append(grids[0] if len(grids) == 1 else FigureGroup(figures=grids))
+        return blocks
 
     def _tables(self, entry: Entry) -> list[Block]:
         blocks: list[Block] = []
@@ -249,13 +247,16 @@ class ResultsWriter:
             for name, scalar in outcome.result.scalars.items():
                 scalars.setdefault(name, scalar)
         labels = wording.scalar_labels(scalars, self.threats)
+        everything = [s for o in computed for s in o.result.scalars.values()]
+        row_by_row = len({s.method for s in everything if s.low is not None}) > MOST_METHODS
         rows = []
         for name, first in scalars.items():
             cells = [o.result.scalars.get(name) for o in computed]
             sizes = [s.n for s in cells if s is not None]
             n = sizes[0] if len(set(sizes)) == 1 else ", ".join(f"{size:,}" for size in sizes)
             values = [quantity_of(s) if s is not None else None for s in cells]
-            rows.append((self._what(labels[name], first), *values, n))
+            methods = _families([s for s in cells if s is not None]) if row_by_row else ""
+            rows.append((self._what(labels[name], first, methods), *values, n))
         return TableBlock(
             anchor=self.anchors.of("values", entry.name, str(part)),
             title="Measured values" if part == 0 else "Measured values, further models",
@@ -268,12 +269,13 @@ class ResultsWriter:
                 Column(key="n", title="n", kind="integer"),
             ),
             rows=tuple(rows),
-            caption=_interval_words([s for o in computed for s in o.result.scalars.values()]),
+            caption=_interval_words(everything, methods=not row_by_row),
         )
 
-    def _what(self, label: str, scalar: Scalar) -> Any:
-        bound = wording.BOUNDS.get(scalar.bound, scalar.bound)
-        return label if scalar.bound == "exact" else (label, Note(text=bound))
+    def _what(self, label: str, scalar: Scalar, methods: str = "") -> Any:
+        bound = "" if scalar.bound == "exact" else wording.BOUNDS.get(scalar.bound, scalar.bound)
+        note = "; ".join(word for word in (bound, methods) if word)
+        return (label, Note(text=note)) if note else label
 
 
 def requirement_columns(model: bool, metric: bool) -> tuple[Column, ...]:
@@ -288,9 +290,19 @@ def requirement_columns(model: bool, metric: bool) -> tuple[Column, ...]:
     )
 
 
-def limit_of(r: Requirement) -> Limit:
-    """Return what a requirement asks."""
-    return Limit(operator=r.operator, value=r.threshold, unit=r.unit, text=r.threshold_text)
+def scalar_of(entry: Entry, requirement: Requirement) -> Scalar | None:
+    """Return the scalar that a requirement is about, of any model that has it."""
+    for outcome in entry.computed:
+        if requirement.scalar in outcome.result.scalars:
+            return outcome.result.scalars[requirement.scalar]
+    return None
+
+
+def limit_of(r: Requirement, entry: Entry) -> Limit:
+    """Return what a requirement asks, in the unit of what it limits."""
+    scalar = scalar_of(entry, r)
+    unit = r.unit or (scalar.unit if scalar is not None else "")
+    return Limit(operator=r.operator, value=r.threshold, unit=unit, text=r.threshold_text)
 
 
 def observed(r: Requirement) -> Quantity:
@@ -316,10 +328,16 @@ def _method(scalar: Scalar) -> str:
     return scalar.method if scalar.low is not None else scalar.reason
 
 
-def _interval_words(scalars: Sequence[Scalar]) -> str:
-    methods = sorted({s.method for s in scalars if s.low is not None and s.method})
+def _families(scalars: Sequence[Scalar]) -> str:
+    """How a row's intervals were made, without what differs from model to model."""
+    heads = (s.method.split(",")[0].split(" (")[0] for s in scalars if s.low is not None)
+    return "; ".join(dict.fromkeys(head for head in heads if head))
+
+
+def _interval_words(scalars: Sequence[Scalar], methods: bool) -> str:
+    names = sorted({s.method for s in scalars if s.low is not None and s.method})
     missing = sorted({s.reason for s in scalars if s.low is None and s.value is not None})
-    text = f"Intervals: {'; '.join(methods)}." if methods else ""
+    text = f"Intervals: {'; '.join(names)}." if names and methods else ""
     if missing:
         text += f" Without interval: {'; '.join(part.rstrip('.') for part in missing)}."
     return text.strip()

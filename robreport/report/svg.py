@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
 from robreport.errors import RenderError
+from robreport.report.text import printable
 
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
@@ -45,7 +46,6 @@ _ATTRIBUTES = frozenset({
     "text-anchor", "dominant-baseline", "font-size", "font-weight", "font-style",
     "text-decoration", "letter-spacing", "preserveAspectRatio",
 })  # fmt: skip
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 _REFERENCE = re.compile(r"url\(\s*['\"]?#([^'\")]+)['\"]?\s*\)")
 
 
@@ -72,7 +72,7 @@ def clean(text: str, prefix: str, family: str) -> Drawing:
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise RenderError("the drawing declares a document type")
     try:
-        root = ET.fromstring(_UNPRINTABLE.sub("\ufffd", text))
+        root = ET.fromstring(printable(text))
     except ET.ParseError as error:
         raise RenderError(f"the drawing is not well-formed: {error}") from None
     if root.tag != f"{{{_SVG}}}svg":

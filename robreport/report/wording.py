@@ -118,6 +118,14 @@ def status_of(outcome: Outcome, requirements: tuple[Requirement, ...]) -> Status
     return worst(own) if own else Status.INFO
 
 
+def weight(requirement: Requirement) -> int:
+    """Return how early a requirement is shown: the worst first; a wish weighs as a warning."""
+    status = requirement.status
+    if requirement.level == "warn" and status in (Status.ERROR, Status.NOT_RUN):
+        status = Status.WARN
+    return WORST_FIRST.index(status)
+
+
 def worst(statuses: list[Status]) -> Status:
     """Return the worst of several statuses; info when there is none."""
     return min(statuses, key=WORST_FIRST.index, default=Status.INFO)
@@ -141,16 +149,16 @@ def threat_symbol(name: str, threats: Threats) -> str:
         return name
 
 
-def scalar_label(name: str, scalar: Scalar | None, threats: Threats, plain: bool = False) -> str:
+def scalar_label(name: str, scalar: Scalar | None, threats: Threats, own: bool = True) -> str:
     """Return what a page calls a scalar: "Robust accuracy, L∞, ε = 8/255".
 
-    With `plain` the scalar's own label is trusted to tell it from its neighbours.
+    Its own label is taken where it has one; without `own`, with the facets of its name after it.
     """
     try:
         base, parts = facets(name)
     except ValueError:
         return name
-    if scalar is not None and scalar.label and (plain or not parts):
+    if scalar is not None and scalar.label and (own or not parts):
         return scalar.label
     words = " ".join(ACRONYMS.get(word, word) for word in base.split("_"))
     words = words[:1].upper() + words[1:]
@@ -178,9 +186,9 @@ def _named_threat(name: str, threats: Threats) -> str:
 
 def scalar_labels(scalars: Mapping[str, Scalar], threats: Threats) -> dict[str, str]:
     """Return labels that tell the scalars of one result apart."""
-    own = [scalar.label for scalar in scalars.values() if scalar.label]
+    given = [scalar.label for scalar in scalars.values() if scalar.label]
     return {
-        name: scalar_label(name, scalar, threats, plain=own.count(scalar.label) == 1)
+        name: scalar_label(name, scalar, threats, own=given.count(scalar.label) == 1)
         for name, scalar in scalars.items()
     }
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.report import sample
 
 from robreport.document import Document
 from robreport.outcome import AuditRun
@@ -16,6 +15,7 @@ from robreport.report.figures import fill_charts
 from robreport.report.html import render_html
 from robreport.report.pdf import render_pdf
 from robreport.report.records import RecordFiles
+from tests.report import sample
 
 HOSTILE = (
     "<script>alert(1)</script>",

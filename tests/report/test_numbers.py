@@ -21,10 +21,13 @@ THIN = "\u202f"
         (0.15, f"15.0{THIN}%"),
         (0.0, f"0.0{THIN}%"),
         (1.0, f"100.0{THIN}%"),
-        (0.0005, f"0.05{THIN}%"),
-        (0.99951, f"99.95{THIN}%"),
+        (0.0005, f"0.050{THIN}%"),
+        (0.99951, f"99.951{THIN}%"),
         (-0.25, f"−25.0{THIN}%"),
-        (-1e-12, f"0.0000{THIN}%"),
+        (-1e-12, f"0.0{THIN}%"),
+        (1e-9, f"< 0.001{THIN}%"),
+        (1 - 1e-9, f"> 99.999{THIN}%"),
+        (1.25, f"125.0{THIN}%"),
     ],
 )
 def test_shares_are_percent_with_the_digits_that_tell_them_from_0_and_1(

@@ -30,7 +30,7 @@ def assemble(
     Arrays: ``index`` (rows in the source), ``label``, ``predicted`` without an attack, and
     ``broken_eps.THREAT``, the smallest declared radius that broke each input.
     """
-    ids = keys(threats)
+    ids = keys(threat.name for threat in threats)
     found = scalars(campaign, threats)
     tables: dict[str, Table] = {
         "worst_case": worst_case_table(campaign, threats),

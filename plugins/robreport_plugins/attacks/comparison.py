@@ -51,16 +51,16 @@ class AttackComparison(Comparison):
 def _lines(outcome: Computed) -> list[Line]:
     """Return the lines of one model's result, one for each threat, read from its table."""
     from robreport_plugins.attacks.pairs import Line
-    from robreport_plugins.attacks.summary import WORST_COLUMNS
+    from robreport_plugins.attacks.summary import keys
 
     table = outcome.result.tables["worst_case"]
-    place = {column.key: i for i, column in enumerate(WORST_COLUMNS)}
+    place = {column.key: i for i, column in enumerate(table.columns)}
     grouped: dict[str, list[Any]] = {}
     for row in table.rows:
         grouped.setdefault(str(row[place["threat"]]), []).append(row)
+    ids = keys(grouped)
     found = []
     for threat, rows in grouped.items():
-        key = next((k for k in outcome.result.arrays if k == f"broken_eps.{threat.lower()}"), "")
         found.append(
             Line(
                 entry=outcome.about.name,
@@ -73,7 +73,7 @@ def _lines(outcome: Computed) -> list[Line]:
                 robust=tuple(row[place["robust"]] for row in rows),
                 n=int(rows[0][place["n"]]),
                 index=outcome.result.arrays.get("index"),
-                broken_eps=outcome.result.arrays.get(key),
+                broken_eps=outcome.result.arrays.get(f"broken_eps.{ids[threat]}"),
             )
         )
     return found

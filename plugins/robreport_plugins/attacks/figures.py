@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robreport import Figure, Scalar, ThreatModel
-from robreport_plugins.attacks.suite import Campaign
 from robreport_plugins.attacks.summary import points, share
+
+if TYPE_CHECKING:
+    from robreport_plugins.attacks.suite import Campaign
 
 WORST = "all attacks together"
 

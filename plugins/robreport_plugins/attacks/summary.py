@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from robreport import Column, Eps, Scalar, Table, ThreatModel, stats
-from robreport_plugins.attacks.params import SuiteParams
-from robreport_plugins.attacks.suite import Campaign, Trial
+
+if TYPE_CHECKING:
+    from robreport_plugins.attacks.params import SuiteParams
+    from robreport_plugins.attacks.suite import Campaign, Trial
 
 Better = Literal["higher", "lower"] | None
 Bound = Literal["exact", "upper", "lower", "estimate"]
@@ -261,12 +263,12 @@ def _cell(scalar: Scalar) -> list[float] | None:
     return [scalar.value, scalar.low, scalar.high]
 
 
-def keys(threats: Sequence[ThreatModel]) -> dict[str, str]:
-    """Return an id for each threat's name: lower case, each different."""
+def keys(names: Iterable[str]) -> dict[str, str]:
+    """Return an id for each threat's name, in order: lower case, each different."""
     found: dict[str, str] = {}
-    for threat in threats:
-        word = threat.name.lower()
+    for name in names:
+        word = name.lower()
         while word in found.values():
             word += "-"
-        found[threat.name] = word
+        found[name] = word
     return found

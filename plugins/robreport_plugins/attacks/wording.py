@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from robreport import Finding, Scalar, ThreatModel
-from robreport_plugins.attacks.suite import Campaign
 from robreport_plugins.attacks.summary import Point, points
+
+if TYPE_CHECKING:
+    from robreport_plugins.attacks.suite import Campaign
 
 # A model that keeps less than this share of its clean accuracy has collapsed.
 COLLAPSED = 0.5

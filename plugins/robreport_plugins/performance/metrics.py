@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -101,7 +101,7 @@ class RegressionParams(ParamsBase):
     """How intervals and charts are made."""
 
     draws: int = Field(default=1000, ge=100, le=100_000, description="bootstrap draws")
-    quantiles: tuple[float, ...] = Field(
+    quantiles: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
         default=(0.05, 0.25, 0.5, 0.75, 0.95),
         min_length=1,
         max_length=20,

@@ -6,11 +6,12 @@ import numba as nb
 import numpy as np
 import numpy.typing as npt
 
-# 63 bits of a non-negative float64 in six digits of 11; the sign is always 0.
-_DIGITS = 6
-_BITS = np.uint64(11)
-_RANGE = 2048
-_MASK = np.uint64(_RANGE - 1)
+# A sort goes by digits of 11 or, for few keys, 8 bits: fewer passes or smaller tallies. Three or
+# four digits are half of a key; the upper half starts at bit 31 or 32.
+_WIDE, _NARROW = 11, 8
+_MANY = 4096
+# Steps per key that an insertion sort may take before the lower half is sorted by digits too.
+_PATIENCE = 8
 # Entries of one block of distances: 8 kB stay in the nearest cache over all outputs.
 _SPAN = 1024
 
@@ -39,49 +40,94 @@ def squared_distances(
 
 
 @nb.njit(cache=True, nogil=True)
+def sort_by_digits(
+    keys: npt.NDArray[np.uint64],
+    index: npt.NDArray[np.int32],
+    spare_keys: npt.NDArray[np.uint64],
+    spare_index: npt.NDArray[np.int32],
+    tally: npt.NDArray[np.int64],
+    bits: int,
+    lowest: int,
+) -> None:
+    """Sort `keys`, with `index` along and stably, by the digits above bit `lowest`.
+
+    ``tally (digits, 2^bits)`` says how many digits there are; its content and that of the spare
+    arrays is lost.
+    """
+    u = keys.size
+    digits, span = tally.shape
+    mask = np.uint64(span - 1)
+    tally[:] = 0
+    for d in range(digits):
+        shift = np.uint64(lowest + d * bits)
+        count = tally[d]
+        for i in range(u):
+            count[(keys[i] >> shift) & mask] += 1
+    from_keys, from_index, to_keys, to_index = keys, index, spare_keys, spare_index
+    moves = 0
+    for d in range(digits):
+        shift = np.uint64(lowest + d * bits)
+        count = tally[d]
+        # A digit that all keys share leaves their order as it is.
+        if count[(keys[0] >> shift) & mask] == u:
+            continue
+        place = 0
+        for bucket in range(span):
+            held = count[bucket]
+            count[bucket] = place
+            place += held
+        for i in range(u):
+            digit = (from_keys[i] >> shift) & mask
+            at = count[digit]
+            count[digit] = at + 1
+            to_keys[at] = from_keys[i]
+            to_index[at] = from_index[i]
+        from_keys, from_index, to_keys, to_index = to_keys, to_index, from_keys, from_index
+        moves += 1
+    if moves % 2 == 1:
+        keys[:] = spare_keys
+        index[:] = spare_index
+
+
+@nb.njit(cache=True, nogil=True)
+def finish_by_insertion(
+    keys: npt.NDArray[np.uint64], index: npt.NDArray[np.int32], steps: int
+) -> bool:
+    """Sort nearly sorted `keys` stably, with `index` along; False if that took over `steps`."""
+    for i in range(1, keys.size):
+        key, label = keys[i], index[i]
+        j = i
+        while j > 0 and keys[j - 1] > key:
+            keys[j] = keys[j - 1]
+            index[j] = index[j - 1]
+            j -= 1
+        keys[j] = key
+        index[j] = label
+        steps -= i - j
+        if steps < 0:
+            return False
+    return True
+
+
+@nb.njit(cache=True, nogil=True)
 def order_by(
     keys: npt.NDArray[np.uint64],
     index: npt.NDArray[np.int32],
     spare_keys: npt.NDArray[np.uint64],
     spare_index: npt.NDArray[np.int32],
     tally: npt.NDArray[np.int64],
-) -> int:
-    """Sort `keys` with `index` along, by digits from the lowest.
+    bits: int,
+) -> None:
+    """Sort `keys`, the bit patterns of non-negative floats, stably with `index` along.
 
-    Return 1 if the result is in the spare arrays, else 0. Bit patterns of non-negative floats
-    order as the floats do. ``tally`` is ``(6, 2048)``.
+    Such patterns order as the floats do. The upper halves settle all but near ties, which an
+    insertion sort finishes; where near ties are many, the lower halves are sorted by digits too.
     """
-    u = keys.size
-    tally[:] = 0
-    for i in range(u):
-        key = keys[i]
-        for d in range(_DIGITS):
-            tally[d, key & _MASK] += 1
-            key >>= _BITS
-    at = 0
-    for d in range(_DIGITS):
-        shift = np.uint64(d) * _BITS
-        count = tally[d]
-        if at == 0:
-            from_keys, from_index, to_keys, to_index = keys, index, spare_keys, spare_index
-        else:
-            from_keys, from_index, to_keys, to_index = spare_keys, spare_index, keys, index
-        # A digit that all keys share leaves their order as it is.
-        if count[(from_keys[0] >> shift) & _MASK] == u:
-            continue
-        place = 0
-        for digit in range(_RANGE):
-            held = count[digit]
-            count[digit] = place
-            place += held
-        for i in range(u):
-            digit = (from_keys[i] >> shift) & _MASK
-            place = count[digit]
-            count[digit] = place + 1
-            to_keys[place] = from_keys[i]
-            to_index[place] = from_index[i]
-        at = 1 - at
-    return at
+    high = 31 if bits == _WIDE else 32
+    sort_by_digits(keys, index, spare_keys, spare_index, tally, bits, high)
+    if not finish_by_insertion(keys, index, _PATIENCE * keys.size):
+        sort_by_digits(keys, index, spare_keys, spare_index, tally, bits, 0)
+        sort_by_digits(keys, index, spare_keys, spare_index, tally, bits, high)
 
 
 @nb.njit(cache=True, nogil=True)
@@ -108,24 +154,22 @@ def add_shapley_values(
     distance = np.empty(u, np.float64)
     keys, spare_keys = distance.view(np.uint64), np.empty(u, np.uint64)
     index, spare_index = np.empty(u, np.int32), np.empty(u, np.int32)
-    tally = np.empty((_DIGITS, _RANGE), np.int64)
+    bits = _WIDE if u > _MANY else _NARROW
+    tally = np.empty((3 if bits == _WIDE else 4, 1 << bits), np.int64)
     for t in range(points.shape[0]):
         squared_distances(columns, points[t], distance)
         for i in range(u):
             index[i] = i
-        if order_by(keys, index, spare_keys, spare_index, tally) == 0:
-            ranked_keys, ranked = keys, index
-        else:
-            ranked_keys, ranked = spare_keys, spare_index
+        order_by(keys, index, spare_keys, spare_index, tally, bits)
         label = point_labels[t]
         later, gained = 0.0, 0.0
         b, last = n, u - 1
         while last >= 0:
-            key = ranked_keys[last]
+            key = keys[last]
             first = last
             g, c = 0, 0
-            while first >= 0 and ranked_keys[first] == key:
-                cell = ranked[first]
+            while first >= 0 and keys[first] == key:
+                cell = index[first]
                 g += weights[cell]
                 if labels[cell] == label:
                     c += weights[cell]
@@ -138,10 +182,10 @@ def add_shapley_values(
                 per = (h - 1.0 / b) / (g - 1)
                 hit, miss = h - (c - 1) * per - later, -c * per - later
             if last - first == 1:
-                total[ranked[last]] += hit if c > 0 else miss
+                total[index[last]] += hit if c > 0 else miss
             else:
                 for i in range(first + 1, last + 1):
-                    cell = ranked[i]
+                    cell = index[i]
                     total[cell] += hit if labels[cell] == label else miss
             gained += c * hit + (g - c) * miss
             if a > 1:

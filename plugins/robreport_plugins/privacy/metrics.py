@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from robreport import Bundle, Context, Metric, Needs, Result
@@ -24,7 +26,7 @@ class ShaprParams(ParamsBase):
     subsample_seed: int | None = Field(
         default=None, ge=0, description="seed of the two samples; the audit's when left out"
     )
-    thresholds: tuple[float, ...] = Field(
+    thresholds: tuple[Annotated[float, Field(allow_inf_nan=False)], ...] = Field(
         default=(0.0, 1.0, 2.0),
         min_length=1,
         max_length=10,

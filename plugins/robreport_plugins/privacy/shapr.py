@@ -13,6 +13,10 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 
+# A score is above a threshold when it is by more than this: sums leave dust of about 1e-13, and
+# a record that never matters scores its threshold exactly.
+ROUNDING = 1e-9
+
 # Test points of one task; a task's sums take 8 bytes per distinct training output.
 _TASK = 128
 # Bytes for the sums of the groups of test points that the intervals are made from.

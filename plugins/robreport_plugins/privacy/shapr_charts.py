@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robreport import Bundle, Figure, ImageGrid
+from robreport_plugins.privacy.shapr import ROUNDING
 from robreport_plugins.privacy.shapr_tables import CLASS_QUANTILES, histogram, ranks
 
 FloatArray = npt.NDArray[np.float64]
@@ -40,7 +41,7 @@ def by_rank(scores: FloatArray, thresholds: tuple[float, ...], irrelevant: float
         base = alt.Chart(alt.InlineData(values=values)).encode(y=y, tooltip=["line:N", "score:Q"])
         words = base.mark_text(align="left" if left else "right", dx=4 if left else -4, dy=-6)
         lines += [base.mark_rule(strokeDash=dash), words.encode(x=x, text="line:N")]
-    above = ", ".join(f"{int(np.sum(scores > t)):,} above {t:g}" for t in thresholds)
+    above = ", ".join(f"{int(np.sum(scores > t + ROUNDING)):,} above {t:g}" for t in thresholds)
     return Figure.from_chart(
         alt.layer(*lines, curve.mark_line(), curve.mark_point(filled=True, size=18)).properties(
             width=_WIDTH, height=260
@@ -64,13 +65,20 @@ def distribution(scores: FloatArray) -> Figure:
         {"from": float(edges[i]), "to": float(edges[i + 1]), "n": int(c)}
         for i, c in enumerate(counts)
     ]
+    # The scale's own ticks are those of a linear one: all of them at the top.
+    ticks = [0, *(t for e in range(9) for t in (10**e, 3 * 10**e) if t <= counts.max())]
     chart = (
         alt.Chart(alt.InlineData(values=rows))
         .mark_bar()
         .encode(
             x=alt.X("from:Q", title="SHAPr", scale=alt.Scale(zero=False, nice=False)),
             x2="to:Q",
-            y=alt.Y("n:Q", title="Records (symmetric log)", scale=alt.Scale(type="symlog")),
+            y=alt.Y(
+                "n:Q",
+                title="Records (symmetric log)",
+                scale=alt.Scale(type="symlog"),
+                axis=alt.Axis(values=ticks),
+            ),
             y2=alt.datum(0),
             tooltip=["from:Q", "to:Q", "n:Q"],
         )

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robreport import Interval, stats
-from robreport_plugins.privacy.shapr import ShaprScores
+from robreport_plugins.privacy.shapr import ROUNDING, ShaprScores
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -32,7 +32,7 @@ class Spread:
         ``p(1-p)/n' = p(1-p)/n + s^2``: the records are a sample, and so are the test points,
         whose part s is a delete-a-group jackknife.
         """
-        value = float(np.mean(self._scores > threshold))
+        value = float(np.mean(self._scores > threshold + ROUNDING))
         return value, self._wilson(value, self._jackknifed_share(threshold))
 
     def quantile(self, q: float) -> tuple[float, Interval]:
@@ -71,7 +71,7 @@ class Spread:
             per_cell: FloatArray = np.empty(self._share.size)
             per_cell[self._cell] = threshold
             threshold = per_cell
-        return _jackknife((self._without > threshold) @ self._share)
+        return _jackknife((self._without > threshold + ROUNDING) @ self._share)
 
     def _wilson(self, share: float, error: float) -> Interval:
         spread = share * (1 - share)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ from robreport import stats as statistics
 from robreport_plugins.methods.class_names import short_names
 from robreport_plugins.privacy import shapr_charts, shapr_tables
 from robreport_plugins.privacy.metrics import ShaprParams
-from robreport_plugins.privacy.shapr import ShaprScores, shapr
+from robreport_plugins.privacy.shapr import ROUNDING, ShaprScores, shapr
 from robreport_plugins.privacy.shapr_intervals import Spread
 
 FloatArray = npt.NDArray[np.float64]
@@ -38,7 +37,7 @@ class _Side:
 
 def measure(bundle: Bundle, params: ShaprParams, ctx: Context) -> Result:
     """Return the exposure of the bundle's training records."""
-    thresholds = _thresholds(params)
+    thresholds = tuple(sorted(set(params.thresholds)))
     train, test = _sides(bundle, params, ctx)
     found = shapr(
         train.outputs, train.y, test.outputs, test.y,
@@ -84,13 +83,6 @@ def measure(bundle: Bundle, params: ShaprParams, ctx: Context) -> Result:
         checks=(_accuracy_check(found),),
         arrays={"shapr": scores, "record": np.asarray(index, dtype=np.int64)},
     )
-
-
-def _thresholds(params: ShaprParams) -> tuple[float, ...]:
-    for t in params.thresholds:
-        if not math.isfinite(t):
-            raise ValueError(f"params.thresholds holds {t}; each must be a finite number")
-    return tuple(sorted(set(params.thresholds)))
 
 
 def _sides(bundle: Bundle, params: ShaprParams, ctx: Context) -> tuple[_Side, _Side]:
@@ -168,7 +160,7 @@ def _tail_finding(
 ) -> tuple[Finding, ...]:
     highest = thresholds[-1]
     share = scalars[f"share_above[{highest:g}]"]
-    count = int(np.sum(scores > highest))
+    count = int(np.sum(scores > highest + ROUNDING))
     if not count:
         return ()
     first = int(top[0])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from robreport import Computed, Context, Eps, Failed, Norm, Params, Skipped, SkipMetric, ThreatModel
+from robreport import Computed, Context, Eps, Failed, Norm, Params, SkipMetric, Skipped, ThreatModel
 from robreport.outcome import Subject
 from robreport.result import check_result
 from robreport.testing import LinearOracle, check_metric, make_bundle
@@ -134,3 +137,30 @@ def test_a_result_from_a_record_reads_the_same(pair):
     assert "pairs" not in result.tables
     assert result.tables["models"] == compare(pair).tables["models"]
     np.testing.assert_equal(list(result.figures), list(compare(pair).figures))
+
+
+def test_threats_whose_names_differ_in_case_keep_their_own_arrays(bundle):
+    threats = (
+        ThreatModel(name="A", norm=Norm.Linf, eps=(Eps(0.3, "0.3"),)),
+        ThreatModel(name="a", norm=Norm.Linf, eps=(Eps(0.01, "0.01"),)),
+    )
+    result = AttackSuite().compute(bundle, SuiteParams(steps=10), Context(threats=threats))
+    twins = [Computed(about=about(name), result=result) for name in ("one", "two")]
+    flipped = replace(
+        result,
+        arrays={**result.arrays, "broken_eps.a-": np.zeros_like(result.arrays["broken_eps.a-"])},
+    )
+    twins[1] = replace(twins[1], result=flipped)
+    rows = {row[3]: row for row in compare(twins).tables["pairs"].rows}
+    assert rows["0.3"][5] == rows["0.3"][6] == 0
+    assert rows["0.01"][5] > 0
+
+
+def test_comparing_needs_no_torch(root):
+    code = (
+        "import sys; import robreport_plugins.attacks.pairs, robreport_plugins.attacks.comparison; "
+        "sys.exit('torch' in sys.modules)"
+    )
+    path = os.pathsep.join(str(root / part) for part in (".", "plugins", "templates"))
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path})
+    assert done.returncode == 0

@@ -197,7 +197,7 @@ def test_batches_of_any_size_agree_without_random_starts():
         audit(
             bundle_of(oracle, x, y), threat(Norm.L1, 0.5, 1.5), batch_size=size, random_start=False
         )
-        for size in (1, 50, 1000)
+        for size in (7, 50, 1000)
     ]
     for other in found[1:]:
         np.testing.assert_array_equal(other.arrays["broken_eps.t"], found[0].arrays["broken_eps.t"])
@@ -294,7 +294,7 @@ def same(x):
 
 
 def disguised(before=same, after=same, n=80):
-    oracle, x, y = linear(n=n)
+    oracle, x, _y = linear(n=n)
     model = Wrapped(Chain(before, oracle.torch_module(), after), 2)
     return bundle_of(model, x, model.predict(x))
 

@@ -33,12 +33,14 @@ def test_never_outside_of_ball_or_bounds(norm, dtype, seed, magnitude, eps):
     low, high = np.asarray(0.0), np.asarray(magnitude)
     x_adv = confine(x, delta, norm, eps, low, high)
     assert x_adv.dtype == dtype
-    assert (x_adv.astype(np.float64) >= 0).all() and (x_adv.astype(np.float64) <= magnitude).all()
+    assert (x_adv.astype(np.float64) >= 0).all()
+    assert (x_adv.astype(np.float64) <= magnitude).all()
     assert (exact_size(x, x_adv, norm) <= eps * (1 + 1e-12)).all()
     assert inside(x, x_adv, norm, eps, low, high).all()
     # No coordinate is moved against the perturbation, or further than it.
     step = x_adv.astype(np.float64) - x.astype(np.float64)
-    assert (step * delta >= 0).all() and (np.abs(step) <= np.abs(delta)).all()
+    assert (step * delta >= 0).all()
+    assert (np.abs(step) <= np.abs(delta)).all()
 
 
 @pytest.mark.parametrize("norm", CONVEX)

@@ -11,7 +11,6 @@ import sklearn.metrics as skm
 
 from robreport import Bundle, Context, DataSchema, ModelHandle, Needs, SkipMetric, Split, stats
 from robreport.result import check_result
-from robreport.testing import check_metric
 from robreport_plugins.performance import charts
 from robreport_plugins.performance.metrics import ClassificationParams, ClassificationPerformance
 
@@ -69,10 +68,6 @@ def problem(n: int = 400, k: int = 6, seed: int = 0, over: float = 1.0) -> tuple
     y = np.minimum((p.cumsum(axis=1) < rng.random((n, 1))).sum(axis=1), k - 1)
     q = np.maximum(p, 1e-12) ** over
     return q / q.sum(axis=1, keepdims=True), y
-
-
-def test_keeps_the_contract() -> None:
-    check_metric(ClassificationPerformance)
 
 
 def test_scalars_equal_scikit_learn() -> None:

@@ -97,6 +97,15 @@ def test_a_record_farther_than_all_scores_the_share_of_its_class() -> None:
 # ----------------------------------------------------------------------------------------- kernels
 
 
+KERNELS = ("squared_distances", "sort_by_digits", "finish_by_insertion", "order_by")
+
+
+def _uncompiled(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    for name in names:
+        kernel = getattr(_kernels, name)
+        monkeypatch.setattr(_kernels, name, getattr(kernel, "py_func", kernel))
+
+
 def _kernel_scores(add: Any, problem: Problem) -> np.ndarray:
     train, labels, test, test_labels = problem
     n = len(labels)
@@ -118,9 +127,7 @@ def test_kernel_equals_its_plain_twin(problem: Problem) -> None:
 
 @pytest.mark.kernel
 def test_uncompiled_kernel_equals_its_plain_twin(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("squared_distances", "order_by", "add_shapley_values"):
-        kernel = getattr(_kernels, name)
-        monkeypatch.setattr(_kernels, name, getattr(kernel, "py_func", kernel))
+    _uncompiled(monkeypatch, *KERNELS, "add_shapley_values")
     rng = np.random.default_rng(1)
     problem = (
         rng.integers(0, 3, (14, 2)) / 3, rng.integers(0, 3, 14),
@@ -142,24 +149,39 @@ def test_distances_cross_the_blocks(plain: bool) -> None:
     assert out.tolist() == shapr_loop.distances(rows, point)
 
 
-@pytest.mark.kernel
-@pytest.mark.parametrize("plain", [False, True])
-@given(
-    values=st.lists(
-        st.floats(min_value=0, allow_nan=False, allow_infinity=False), min_size=1, max_size=60
-    )
-)
-def test_sort_is_stable_and_exact(plain: bool, values: list[float]) -> None:
-    kernel = _kernels.order_by
-    kernel = getattr(kernel, "py_func", kernel) if plain else kernel
-    keys = (np.array(values) + 0.0).view(np.uint64).copy()
+def _sorted_by(values: np.ndarray, bits: int) -> tuple[list[float], list[int]]:
+    keys = (values + 0.0).view(np.uint64).copy()
     index = np.arange(keys.size, dtype=np.int32)
-    spare, spare_index = np.empty_like(keys), np.empty_like(index)
-    expected = np.argsort(np.array(values) + 0.0, kind="stable")
-    at = kernel(keys, index, spare, spare_index, np.empty((6, 2048), np.int64))
-    found, order = (spare, spare_index) if at else (keys, index)
-    assert order.tolist() == expected.tolist()
-    assert found.view(np.float64).tolist() == (np.array(values) + 0.0)[expected].tolist()
+    tally = np.empty((3 if bits == 11 else 4, 1 << bits), np.int64)
+    _kernels.order_by(keys, index, np.empty_like(keys), np.empty_like(index), tally, bits)
+    return keys.view(np.float64).tolist(), index.tolist()
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("bits", [8, 11])
+@given(st.lists(st.floats(min_value=0, allow_infinity=False), min_size=1, max_size=60))
+def test_sort_is_stable_and_exact(bits: int, values: list[float]) -> None:
+    given = np.array(values) + 0.0
+    order = np.argsort(given, kind="stable")
+    assert _sorted_by(given, bits) == (given[order].tolist(), order.tolist())
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("bits", [8, 11])
+@pytest.mark.parametrize("plain", [False, True])
+def test_sort_of_near_ties(plain: bool, bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys that share their upper half, as those of saturated outputs do."""
+    if plain:
+        _uncompiled(monkeypatch, *KERNELS)
+    rng = np.random.default_rng(0)
+    for values in (
+        1 + rng.integers(0, 50, 300) * 2.0**-52,
+        np.where(rng.random(300) < 0.5, 2.0, 2 - rng.random(300) * 1e-14),
+        np.arange(300, 0, -1) * 5e-324,
+        rng.random(300),
+    ):
+        order = np.argsort(values, kind="stable")
+        assert _sorted_by(values, bits) == (values[order].tolist(), order.tolist())
 
 
 @pytest.mark.kernel
@@ -167,9 +189,7 @@ def test_sort_is_stable_and_exact(plain: bool, values: list[float]) -> None:
 def test_nearest_agreement_counts_weights(plain: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = _kernels.nearest_agreement
     if plain:
-        for name in ("squared_distances", "nearest_agreement"):
-            loop = getattr(_kernels, name)
-            monkeypatch.setattr(_kernels, name, getattr(loop, "py_func", loop))
+        _uncompiled(monkeypatch, "squared_distances", "nearest_agreement")
         kernel = _kernels.nearest_agreement
     columns = np.array([[2.0, 0.0, 0.0, 5.0]])
     share = np.empty(2)
@@ -213,6 +233,17 @@ def test_a_decision_tree_scores_the_same_in_any_order_of_its_rows(digits: Proble
     assert first.tied > 0.9 * y_train.size
     assert np.array_equal(moved.scores, first.scores[order])
     assert first.scores.mean() == pytest.approx(first.nearest.mean(), abs=1e-12)
+
+
+def test_many_records_take_the_wide_digits() -> None:
+    """Above 4,096 cells the sort works in other digits; the plain recursion does not."""
+    rng = np.random.default_rng(6)
+    p, y = rng.random((4200, 2)), rng.integers(0, 3, 4200)
+    point, label = rng.random((1, 2)), np.array([1])
+    d = shapr_loop.distances(p, point[0])
+    order = sorted(range(4200), key=lambda i: d[i])
+    expected = shapr_loop.by_recursion(order, y, 1) * 4200
+    assert shapr(p, y, point, label).scores == pytest.approx(expected, abs=1e-9)
 
 
 def test_threads_do_not_change_a_bit() -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from robreport import Bundle, Context, DataSchema, ModelHandle, Needs, SkipMetric, Split
 from robreport.result import check_result
-from robreport.testing import check_metric
 from robreport_plugins.privacy.metrics import Shapr, ShaprParams
 from robreport_plugins.privacy.shapr import shapr
 from robreport_plugins.privacy.shapr_intervals import Spread
@@ -63,10 +63,6 @@ def measured(given: Bundle, **params: Any) -> Any:
     return check_result(Shapr().compute(given, ShaprParams(**params), Context(seed=3)))
 
 
-def test_keeps_the_contract() -> None:
-    check_metric(Shapr)
-
-
 def test_scalars_describe_the_scores() -> None:
     given = bundle()
     result = measured(given, thresholds=(0.5, 2))
@@ -82,7 +78,7 @@ def test_scalars_describe_the_scores() -> None:
     assert value["share_above[2]"] == np.mean(scores > 2)
     own_share = np.bincount(test.labels)[train.labels] / 120
     assert value["irrelevant_shapr"] == pytest.approx(own_share.mean())
-    assert value["share_above[irrelevant]"] == np.mean(scores > own_share)
+    assert value["share_above[irrelevant]"] == np.mean(scores > own_share + 1e-9)
     assert value["shapr_quantile[0.9]"] == pytest.approx(np.quantile(scores, 0.9))
     for scalar in result.scalars.values():
         assert scalar.low <= scalar.value <= scalar.high
@@ -147,6 +143,24 @@ def test_pictures_come_with_images_unless_switched_off() -> None:
     assert grid.cell_labels[1][2:] == ("", "", "", "")
     assert measured(given, show_images=False).images == {}
     assert measured(bundle()).images == {}
+
+
+def test_a_record_that_never_matters_is_not_above_its_line() -> None:
+    far = shapr(
+        np.array([[0.0], [0.1], [0.9], [40.0]]),
+        np.array([0, 1, 1, 1]),
+        np.array([[0.2], [0.3], [0.7]]),
+        np.array([1, 1, 0]),
+    )
+    assert far.scores[3] == pytest.approx(far.irrelevant[3], abs=1e-12)
+    share, _ = Spread(far).share_above(far.irrelevant)
+    assert share == np.mean(far.scores[:3] > far.irrelevant[:3] + 1e-9) * 3 / 4
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_thresholds_are_finite(bad: float) -> None:
+    with pytest.raises(ValidationError, match="finite"):
+        ShaprParams(thresholds=(bad,))
 
 
 def test_one_of_everything() -> None:
