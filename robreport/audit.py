@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +78,9 @@ def run_audit(
     check_output(place)
     for record in plan.registry.failed:
         watcher.warn(f"plugin {record.name} ({record.distribution}) was not loaded: {record.error}")
+    if "pdf" in plan.spec.report.formats:
+        # its import takes half a second, which passes beside the measuring
+        threading.Thread(target=_import_weasyprint, daemon=True).start()
     with workplace(plan.spec, use_cache, watcher) as (folder, cache):
         ran = run_plan(plan, folder=folder, cache=cache, observer=watcher, only=frozenset(only))
         if ran.input_problems and all(
@@ -88,6 +93,11 @@ def run_audit(
             broken = write_run(ran.run, plan.registry, fresh, watcher)
             files = tuple(sorted(p.name for p in fresh.iterdir()))
     return Audited(place=place, run=ran.run, exit_code=exit_code(ran, plan, broken), files=files)
+
+
+def _import_weasyprint() -> None:
+    with contextlib.suppress(Exception):  # whatever is wrong is said when a PDF is made
+        importlib.import_module("weasyprint")
 
 
 def write_run(run: AuditRun, registry: Registry, folder: Path, watcher: Observer) -> bool:
@@ -133,7 +143,7 @@ def write_documents(
             content = made.encode() if isinstance(made, str) else made
         except OSError:
             raise
-        except Exception as error:  # a renderer may be anybody's; the other formats stand
+        except Exception as error:  # noqa: BLE001 - a renderer may be anybody's; the other formats stand
             watcher.warn(f"report.{name} could not be made: {type(error).__name__}: {error}")
             broken = True
             continue
@@ -157,12 +167,7 @@ def render_run(
     run, record = load_run(folder)
     place = (output or folder).absolute()
     with run_folder(place) as fresh:
-        shutil.copytree(
-            folder,
-            fresh,
-            dirs_exist_ok=True,
-            ignore=shutil.ignore_patterns("report.*", "manifest.json"),
-        )
+        write_record(fresh, record, run)
         if write_documents(run, record, Registry(), fresh, watcher):
             raise RenderError(f"not every document of {folder} could be made; see above.")
         write_manifest(fresh)

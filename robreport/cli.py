@@ -277,7 +277,7 @@ def main() -> None:
         # the reader has left, as with "| head"; nothing more can be said to it
         sys.stdout = None
         code = ExitCode.OK
-    except Exception as error:  # a fault of ours must not read as "a requirement not met"
+    except Exception as error:  # noqa: BLE001 - a fault of ours must not read as "a requirement not met"
         import traceback
 
         traceback.print_exc()

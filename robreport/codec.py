@@ -60,7 +60,7 @@ def plain(value: Any) -> Any:
             raise MetricError(f"{value} cannot stand in a record")
         return float(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: _field(getattr(value, f.name), f.type) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {plain(str(key)): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
@@ -69,6 +69,13 @@ def plain(value: Any) -> Any:
     if isinstance(value, Path):
         return value.as_posix()
     raise MetricError(f"a {type(value).__name__} cannot stand in a record")
+
+
+def _field(value: Any, declared: Any) -> Any:
+    """Return a field as plain; whole numbers of a float's field as it will be read, 1 as 1.0."""
+    found = plain(value)
+    whole = isinstance(found, int) and not isinstance(found, bool)
+    return float(found) if whole and declared in ("float", "float | None") else found
 
 
 def to_json(tree: Any) -> bytes:

@@ -57,7 +57,7 @@ class Quiet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """What a unit would do: ``run``, ``cached``, ``skip`` or ``input`` (unusable), why, how long."""
+    """What a unit would do (``run``, ``cached``, ``skip``, ``input``: unusable), why, how long."""
 
     unit: Unit
     action: str
@@ -154,7 +154,7 @@ def _notify(plan: Plan, watcher: Observer, hook: str, **arguments: Any) -> None:
         wanted = {k: v for k, v in arguments.items() if k in implementation.argnames}
         try:
             implementation.function(*(wanted[name] for name in implementation.argnames))
-        except Exception as error:  # a notification must not lose an audit
+        except Exception as error:  # noqa: BLE001 - a notification must not lose an audit
             watcher.warn(f"plugin {implementation.plugin_name}: {hook} raised "
                          f"{type(error).__name__}: {error}")  # fmt: skip
 
@@ -316,7 +316,7 @@ class _Runner:
 
     def mapped(self, unit: Unit) -> int:
         """Bytes of the arrays that the unit maps."""
-        folders = (self.prepared.folder / "data" / role for role in unit.roles)
+        folders = (self.prepared.arrays / role for role in unit.roles)
         return sum(path.stat().st_size for folder in folders for path in folder.glob("*.npy"))
 
     def outcome_row(self, key: str) -> dict[str, Any]:

@@ -101,7 +101,12 @@ class LoadedData:
 
 
 class DataLoader(Protocol):
-    """Loads one kind of data. `Options` are the keys that ``[data]`` and its splits may have."""
+    """Loads one kind of data. `Options` are the keys that ``[data]`` and its splits may have.
+
+    A loader may also have ``files(source) -> tuple[Path, ...]``: every file that `load` reads. What
+    was decoded is then used again while those files, the options and the loader's code are the
+    same. It runs in the main process, so it must be quick and import nothing heavy.
+    """
 
     Options: ClassVar[type[Params]]
     summary: ClassVar[str]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -13,12 +13,12 @@ from robreport.cache import Cache, digest
 from robreport.codec import adapter, from_json, plain, to_json
 from robreport.environment import NUMERICAL, find_device, plugin_digest, versions
 from robreport.errors import ModelError
-from robreport.isolation import Crashed, Finished, Job, Progress, Report, Workshop
+from robreport.isolation import Crashed, Workshop
+from robreport.jobs import Listener, gather, make_job
 from robreport.modelfile import code_digest, file_digest
 from robreport.outcome import ModelFacts, SplitFacts
-from robreport.plan import CALIBRATION_SHARE, Plan, PlannedModel, Unit
-
-Listener = Callable[[Report], None]
+from robreport.plan import Plan, PlannedModel, Unit
+from robreport.splits import decode_splits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,13 +28,16 @@ class Prepared:
     Attributes
     ----------
     folder : Path
-        Holds each split's arrays as ``data/ROLE/*.npy``.
+        For what is made on the way.
+    arrays : Path
+        Holds each split's arrays as ``ROLE/*.npy``.
     models, splits : mapping of name or role to facts
         Facts with a ``problem`` are of inputs that cannot be used.
     """
 
     plan: Plan
     folder: Path
+    arrays: Path
     device: str
     models: Mapping[str, ModelFacts]
     splits: Mapping[str, SplitFacts]
@@ -68,7 +71,7 @@ class Prepared:
 
     def split_row(self, role: str) -> dict[str, Any]:
         """Return what a worker needs to open a split."""
-        return {"facts": plain(self.splits[role]), "folder": str(self.folder / "data" / role)}
+        return {"facts": plain(self.splits[role]), "folder": str(self.arrays / role)}
 
     def schema_json(self) -> Any:
         return None if self.schema is None else plain(self.schema)
@@ -82,14 +85,14 @@ def prepare(
     A model that was probed before with the same file, options, data and code is not loaded again.
     """
     device = find_device(plan.spec.execution.device)
-    splits, labelled, schema = _data(plan, workshop, folder, listen)
+    decoded = decode_splits(plan, workshop, folder, cache, listen)
     offers = Needs.NONE
     if plan.spec.data is not None:
-        usable = {role: facts for role, facts in splits.items() if not facts.problem}
-        offers = inputs.data_offers(usable, labelled, plan.spec.data.task)
+        usable = {role: facts for role, facts in decoded.facts.items() if not facts.problem}
+        offers = inputs.data_offers(usable, decoded.labelled, plan.spec.data.task)
     prepared = Prepared(
-        plan=plan, folder=folder, device=device, models={}, splits=splits, schema=schema,
-        offers=offers,
+        plan=plan, folder=folder, arrays=decoded.folder, device=device, models={},
+        splits=decoded.facts, schema=decoded.schema, offers=offers,
     )  # fmt: skip
     return replace(prepared, models=_models(prepared, workshop, cache, listen))
 
@@ -110,7 +113,7 @@ def _models(
             known[model.name] = facts
             continue
         keys[f"model {model.name}"] = key
-        jobs.append(_job(plan, f"model {model.name}", "probe_model", payload, prepared.folder))
+        jobs.append(make_job(plan, f"model {model.name}", "probe_model", payload, prepared.folder))
     answers = gather(workshop, jobs, listen)
     for model in plan.models:
         answer = answers.get(f"model {model.name}")
@@ -161,21 +164,6 @@ def _kept_facts(cache: Cache | None, key: str) -> ModelFacts | None:
     return cast(ModelFacts, adapter(ModelFacts).validate_python(tree))
 
 
-def gather(workshop: Workshop, jobs: list[Job], listen: Listener) -> dict[str, Finished | Crashed]:
-    """Run jobs to their end and return their answers by key."""
-    for job in jobs:
-        workshop.submit(job)
-    answers: dict[str, Finished | Crashed] = {}
-    while len(answers) < len(jobs):
-        report = workshop.next_report(1.0)
-        if report is None:
-            continue
-        listen(report)
-        if not isinstance(report, Progress):
-            answers[report.key] = report
-    return answers
-
-
 def model_entry(model: PlannedModel) -> dict[str, Any]:
     """Return a model's entry as plain values for a worker."""
     entry = model.entry
@@ -209,59 +197,6 @@ def _model_payload(prepared: Prepared, model: PlannedModel) -> dict[str, Any]:
     if usable:
         rows = prepared.split_row("test" if "test" in usable else usable[0])
     return {**common_payload(prepared), "model": model_entry(model), "probe": rows}
-
-
-def _data(
-    plan: Plan, workshop: Workshop, folder: Path, listen: Listener
-) -> tuple[dict[str, SplitFacts], frozenset[str], DataSchema | None]:
-    data = plan.spec.data
-    if data is None or not plan.splits:
-        return {}, frozenset(), None
-    payload = {
-        "allow": plan.spec.plugins.allow,
-        "base": str(plan.spec.base),
-        "out": str(folder / "data"),
-        "task": data.task,
-        "seed": plan.spec.audit.seed,
-        "bounds": data.bounds,
-        "schema": data.columns.model_dump(mode="json"),
-        "splits": [
-            {
-                "role": split.role,
-                "loader": split.loader,
-                "root": str(split.root),
-                "options": None if split.options is None else split.options.model_dump(mode="json"),
-                "limit": split.limit,
-                "shuffle": split.shuffle,
-                "carved_from": split.carved_from,
-                "share": CALIBRATION_SHARE,
-            }
-            for split in plan.splits
-        ],
-    }
-    answer = gather(workshop, [_job(plan, "data", "load_data", payload, folder)], listen)["data"]
-    if isinstance(answer, Crashed):
-        problem = f"data: {answer.error}"
-        return {
-            split.role: SplitFacts(role=split.role, loader=split.loader, n=0, shape=(), dtype="",
-                                   digest="", source="", problem=problem)
-            for split in plan.splits
-        }, frozenset(), None  # fmt: skip
-    splits = adapter(tuple[SplitFacts, ...]).validate_python(answer.value["splits"])
-    tree = answer.value["schema"]
-    schema = None if tree is None else inputs.schema_from_json(tree)
-    return {s.role: s for s in splits}, frozenset(answer.value["labelled"]), schema
-
-
-def _job(plan: Plan, key: str, function: str, payload: Any, folder: Path) -> Job:
-    return Job(
-        key=key,
-        target=f"robreport.worker:{function}",
-        payload=payload,
-        timeout=plan.spec.execution.timeout,
-        memory=plan.spec.execution.memory,
-        log=folder / f"{key.replace(' ', '-')}.log",
-    )
 
 
 def _unusable(model: PlannedModel, error: str) -> ModelFacts:

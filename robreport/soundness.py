@@ -55,6 +55,11 @@ def _not_texts(thing: object, *names: str) -> str:
     return ""
 
 
+def _is_one_of(value: object, words: tuple[str | None, ...]) -> bool:
+    # an array compared with a word gives an array
+    return (value is None and None in words) or (isinstance(value, str) and value in words)
+
+
 def _shape_problems(result: Any) -> list[str]:
     """Find fields of a wrong type: a dataclass takes whatever it is given."""
     if not isinstance(result.answer, str):
@@ -95,7 +100,7 @@ def scalar_problem(scalar: Any) -> str:
     if wrong := _not_texts(scalar, "unit", "method", "reason", "label"):
         return wrong
     for word, words in _SCALAR_WORDS.items():
-        if getattr(scalar, word) not in words:
+        if not _is_one_of(getattr(scalar, word), words):
             return f"{word} is {getattr(scalar, word)!r}, none of {words}"
     if scalar.value is None and not scalar.reason:
         return "value is None without a reason"
@@ -152,14 +157,17 @@ def result_problems(result: Any) -> list[str]:
         if not isinstance(check.passed, bool | np.bool_):
             found.append(f"check {check.name}: passed is {check.passed!r}, not true or false")
     for finding in result.findings:
-        missing = [e for e in finding.evidence if e not in known]
+        if not isinstance(finding.evidence, tuple | list):
+            found.append(f"finding {finding.claim!r}: evidence is not a tuple")
+            continue
+        missing = [e for e in finding.evidence if not isinstance(e, str) or e not in known]
         if missing or not finding.evidence:
             found.append(
                 f"finding {finding.claim!r}: evidence {missing or 'missing'} is not in the result"
             )
         if wrong := _not_texts(finding, "claim", "recommendation", "affected"):
             found.append(f"a finding's {wrong}")
-        if finding.severity not in ("high", "medium", "low"):
+        if not _is_one_of(finding.severity, ("high", "medium", "low")):
             found.append(f"finding {finding.claim!r}: severity is {finding.severity!r}")
     return found
 
@@ -189,6 +197,8 @@ def _grid_problems(grid: Any) -> list[str]:
         return [*found, f"need (rows, columns, h, w[, 3]), found the shape {images.shape}"]
     rows, columns = images.shape[:2]
     cells = grid.cell_labels
+    if not isinstance(cells, tuple | list):
+        return [*found, "labels must be tuples of texts"]
     for labels in (grid.row_labels, grid.column_labels, *cells):
         if not isinstance(labels, tuple | list) or not all(isinstance(one, str) for one in labels):
             return [*found, "labels must be tuples of texts"]
@@ -218,9 +228,14 @@ def _table_problems(key: str, table: Any) -> list[str]:
     for column in table.columns:
         if wrong := _not_texts(column, "key", "title", "unit"):
             found.append(f"table {key}: a column's {wrong}")
-        if column.kind not in _COLUMN_KINDS:
+        if not _is_one_of(column.kind, _COLUMN_KINDS):
             found.append(f"table {key}: column {column.key} has the unknown kind {column.kind!r}")
+    if found:
+        return found
     for i, row in enumerate(table.rows):
+        if not isinstance(row, tuple | list):
+            found.append(f"table {key}: row {i} is a {type(row).__name__}, not a tuple of cells")
+            continue
         if len(row) != len(table.columns):
             found.append(f"table {key}: row {i} has {len(row)} cells, not {len(table.columns)}")
         for column, cell in zip(table.columns, row, strict=False):

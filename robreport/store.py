@@ -248,5 +248,14 @@ def write_record(folder: Path, record: Record, run: AuditRun) -> None:
             for path in outcome.result.artifacts.values():
                 target = folder / ARTIFACTS / outcome.about.key / path.name
                 target.parent.mkdir(parents=True, exist_ok=True)
-                copy = shutil.copytree if path.is_dir() else shutil.copy2
-                copy(path, target)
+                _copy_artifact(path, target)
+
+
+def _copy_artifact(path: Path, target: Path) -> None:
+    """Copy a file or folder; a link in a record that somebody sent could lead anywhere."""
+    inside = path.rglob("*") if path.is_dir() else ()
+    for item in (path, *inside):
+        if item.is_symlink() or not (item.is_file() or item.is_dir()):
+            raise RecordError(f"the artifact {item.name} is missing or no plain file; left alone.")
+    copy = shutil.copytree if path.is_dir() else shutil.copy2
+    copy(path, target)

@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from robreport import Comparison, Metric, Needs, Params, Result, hookimpl
+from robreport import Comparison, Metric, Needs, Result, hookimpl
+from robreport import Params as AnyParams
 from robreport.catalogue import describe, listing, wrapped
 from robreport.plugins import Candidate, Registry
 
@@ -37,7 +38,7 @@ class Fitted(Metric):
     knowledge = "white box"
     scalar_help: ClassVar[Mapping[str, str]] = {"fit[eps]": "share that fits"}
 
-    class Params(Params):
+    class Params(AnyParams):
         steps: int = Field(40, ge=1, lt=1000, description="Steps.")
         step: float | None = Field(None, gt=0, description="Length.")
         kind: Literal["a", "b"] = Field("a", description="Which.")
@@ -55,7 +56,7 @@ class Fitted(Metric):
 class Odd(Fitted):
     id = "fake.odd"
 
-    class Params(Params):
+    class Params(AnyParams):
         model_config = {"arbitrary_types_allowed": True}  # noqa: RUF012
         thing: Opaque = Field(default_factory=Opaque)
 
@@ -123,7 +124,7 @@ def test_comparisons_and_odd_parameters_are_described_too() -> None:
 def test_the_prose_fits_a_terminal() -> None:
     text = wrapped(describe(_registry(), "fake.fitted"))
     assert max(map(len, text.splitlines())) <= 88
-    for words in ("fake.fitted: Fitted", "How to read it: More", "Norms: L2", "Needs: labels, gradi",
+    for words in ("fake.fitted: Fitted", "How to read it: More", "Norms: L2", "Needs: labels",
                   "References: A. Author"):  # fmt: skip
         assert words in text
     assert "What it does not show" not in text

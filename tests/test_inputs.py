@@ -90,9 +90,9 @@ BIG = np.full((6, 1, 2, 2), 1e39)
         ({"y": np.array(list("abcdef"))}, "labels must be numbers"),
         ({"y": np.array([0, 1, np.nan, 0, 1, 2])}, "labels hold 1 missing"),
         ({"y": np.array([0, 1, 0.5, 0, 1, 2])}, 'declare task = "regression"'),
-        ({"y": np.array([0, 1, -1, 0, 1, 2])}, "labels out of range: found -1; classes count from 0"),
+        ({"y": np.array([0, 1, -1, 0, 1, 2])}, "out of range: found -1; classes count from 0"),
         ({"y": np.array([0, 1, 2**40, 0, 1, 2])}, "labels out of range: found 1099511627776"),
-        ({"y": np.array([0, 1, 2**63, 0, 1, 2], np.uint64)}, "out of range: found 9223372036854775808"),
+        ({"y": np.array([0, 1, 2**63, 0, 1, 2], np.uint64)}, "found 9223372036854775808"),
         ({"y": np.array([0, 1, 1e300, 0, 1, 2])}, "labels out of range"),
         ({"y": np.array([0, 1, 500_000, 0, 1, 2])}, "labels go up to 500,000"),
         ({"classes": ("a", "b")}, "labels out of range: found 2, but there are 2 classes (0 to 1)"),
@@ -133,7 +133,9 @@ def test_a_limit_hides_no_class(tmp_path: Path) -> None:
     assert sum(counts.values()) == 3
 
 
-@given(st.integers(1, 30), st.integers(1, 40), st.integers(0, 5), st.sampled_from(["test", "train"]))
+@given(
+    st.integers(1, 30), st.integers(1, 40), st.integers(0, 5), st.sampled_from(["test", "train"])
+)
 def test_a_limit_takes_a_seeded_part(n: int, limit: int, seed: int, role: str) -> None:
     data = check_structure(_data(n), role, "classification")
     one, two = (take(data, limit, True, seed, role) for _ in range(2))
@@ -250,7 +252,9 @@ def test_a_label_beyond_the_declared_classes_spoils_its_split_alone() -> None:
     loaded = {"test": _checked(), "train": _checked(y=np.array([0, 1, 7, 0, 1, 2]))}
     schema = _schema(loaded, classes=("a", "b", "c"))
     check_against(loaded["test"], "test", schema)
-    with pytest.raises(DataError, match=r"data\.train: labels out of range: found 7, but there are 3"):
+    with pytest.raises(
+        DataError, match=r"data\.train: labels out of range: found 7, but there are 3"
+    ):
         check_against(loaded["train"], "train", schema)
 
 
@@ -268,8 +272,8 @@ def test_shapes_must_agree_with_those_of_test() -> None:
         ((0.0, 11.0), ""),
         (((0.0, 1.0), (10.0, 11.0)), ""),
         ((0.0, (10.0, 11.0)), ""),
-        ((0.0, 9.5), "2 values lie outside the declared bounds, the first in row 5; the inputs range"),
-        (((0.0, 2.0), (10.0, 11.0)), "1 values lie outside the declared bounds, the first in row 0"),
+        ((0.0, 9.5), "2 values lie outside the declared bounds, the first in row 5; the inputs"),
+        (((0.0, 2.0), (10.0, 11.0)), "1 values lie outside the declared bounds, the first in"),
         ((1.0, 0.0), "the lower side below the upper"),
         (((0.0, 0.0), (1.0, 0.0)), "the lower side below the upper"),
         ((0.0, float("inf")), "must be finite"),

@@ -11,6 +11,7 @@ import pytest
 from pydantic import Field
 
 from robreport import Comparison, Metric, Needs, Params, Result, hookimpl
+from robreport import Params as AnyParams
 from robreport.codec import plain
 from robreport.errors import SpecError
 from robreport.plan import Plan, make_plan
@@ -37,7 +38,7 @@ class Attack(_Fake):
         "clean_accuracy": "", "robust_accuracy[threat, eps]": "", "worst[eps]": "",
     }  # fmt: skip
 
-    class Params(Params):
+    class Params(AnyParams):
         steps: int = Field(10, ge=1)
         layers: tuple[Layer, ...] = ()
         inner: Layer | None = None
@@ -190,11 +191,11 @@ def test_a_plan(clean: Registry) -> None:
         (_metric(id="fake.attak"), "metrics.pgd.id", "Did you mean 'fake.attack'"),
         (_metric(params={"stesp": 3}), "metrics.pgd.params.stesp",
          "unknown key 'stesp'; known: inner, layers, limit, steps. Did you mean 'steps'?"),
-        (_metric(params={"steps": 0}), "metrics.pgd.params.steps", "at least 1 is needed, found 0."),
+        (_metric(params={"steps": 0}), "metrics.pgd.params.steps", "least 1 is needed, found 0."),
         (_metric(params={"layers": [{}, {"sise": 1}]}), "metrics.pgd.params.layers[1].sise",
          "known: size. Did you mean 'size'?"),
         (_metric(params={"inner": {"sise": 1}}), "metrics.pgd.params.inner.sise", "known: size."),
-        (_metric(threats=None), "metrics.pgd.threats", "at least one threat model; known: linf, on"),
+        (_metric(threats=None), "metrics.pgd.threats", "one threat model; known: linf, on"),
         (_metric(threats=["lnf"]), "metrics.pgd.threats[0]", "Did you mean 'linf'?"),
         (_metric(threats=["linf", "linf"]), "metrics.pgd.threats[1]", "'linf' stands twice."),
         (_metric(threats=["linf", "ones"]), "metrics.pgd.threats[1]",
@@ -203,7 +204,7 @@ def test_a_plan(clean: Registry) -> None:
         (_metric(models=["mm"]), "metrics.pgd.models[0]", "unknown model 'mm'; known: m, o."),
         (_metric(models=[]), "metrics.pgd.models", "an empty list measures nothing."),
         (_metric(models=["m", "m"]), "metrics.pgd.models[1]", "'m' stands twice."),
-        (_metric(id="fake.data", threats=None, models=["m"]), "metrics.pgd.models", "measures the d"),
+        (_metric(id="fake.data", threats=None, models=["m"]), "metrics.pgd.models", "measures the"),
         (_metric(require=["nonsense"]), "metrics.pgd.require[0]", "is not of the form"),
         (_metric(warn=["x > 1", "clean_acuracy > 1"]), "metrics.pgd.warn[1]",
          "Did you mean 'clean_accuracy'?"),
@@ -216,13 +217,13 @@ def test_a_plan(clean: Registry) -> None:
         (_metric(require=["robust_accuracy[linf, 0.2] > 1"]), "metrics.pgd.require[0]",
          "the eps 0.2 is not declared: threats.linf has 8/255, 0.1."),
         (_metric(require=["worst[0.2] > 1"]), "metrics.pgd.require[0]", "eps 0.2 is not declared"),
-        (_metric(require=["robust_accuracy[linf, x] > 1"]), "metrics.pgd.require[0]", "eps must be"),
+        (_metric(require=["robust_accuracy[linf, x] > 1"]), "metrics.pgd.require[0]", "eps must"),
         ({"metrics": []}, "metrics", "nothing is to be measured."),
         ({"models": []}, "metrics.pgd", "fake.attack measures a model, and none is declared."),
         ({"models": [{"name": "m", "loader": "nett"}]}, "models.m.loader", "Did you mean 'net'?"),
         ({"models": [{"name": "m", "loader": "net", "hiden": 1}]}, "models.m.hiden",
          "known: hidden, loader, name, path, sha256, trusted, version. Did you mean 'hidden'?"),
-        ({"models": [{"name": "m", "loader": "net", "hidden": "x"}]}, "models.m.hidden", "whole num"),
+        ({"models": [{"name": "m", "loader": "net", "hidden": "x"}]}, "models.m.hidden", "whole n"),
         ({"models": [{"name": "m", "loader": "net", "path": "no.pt"}]}, "models.m.path",
          "the file 'no.pt' does not exist. Paths are relative to the spec's folder."),
         ({"models": [{"name": "m", "loader": "net", "path": "."}]}, "models.m.path", "is no file."),
@@ -232,7 +233,7 @@ def test_a_plan(clean: Registry) -> None:
          "Did you mean 'npz'?"),
         ({"data": {"task": "regression", "test": {}}}, "data.test.loader",
          "no loader is declared, here or in [data]. Known: csv, npz."),
-        ({"data": {"task": "regression", "test": {"loader": "x"}}}, "data.test.loader", "known: csv"),
+        ({"data": {"task": "regression", "test": {"loader": "x"}}}, "data.test.loader", "known"),
         ({"data": {"task": "regression", "loader": "npz", "test": {"lim": 1}}}, "data.test.lim",
          "known: limit, loader, root, scale, shuffle, x. Did you mean 'limit'?"),
         ({"data": {"task": "regression", "loader": "npz", "sale": 1, "test": {}}}, "data.sale",
@@ -274,8 +275,9 @@ def test_problems_of_spec_and_plan_come_together(clean: Registry) -> None:
 
 def test_an_unknown_name_names_the_plugins_that_failed(registry: Registry) -> None:
     found = _problems(registry, **_metric(id="none.such"))
-    assert "Plugins that failed to load: broken (import failed: RuntimeError: planted)." in (
-        found["metrics.pgd.id"]
+    assert (
+        "Plugins that failed to load: broken (import failed: RuntimeError: planted)."
+        in (found["metrics.pgd.id"])
     )
 
 

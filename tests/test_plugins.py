@@ -44,6 +44,10 @@ class Loader:
         raise NotImplementedError
 
 
+class OnlyOptions:
+    Options = Params
+
+
 class PathOptions(Params):
     path: str = ""
     fine: int = 0
@@ -130,18 +134,18 @@ def _misspelled() -> Plugin:
         (Plugin(zzz=lambda: None), "unknown hook 'zzz'. Hooks: register_metrics, register_model_"),
         (Plugin(), "implements no hook; mark functions with @robreport.hookimpl"),
         (Plugin(register_metrics=lambda registre: None), "registre"),
-        (Plugin(register_metrics=lambda register: register(5)), "register(MetricClass) expected, fou"),
-        (Plugin(register_metrics=lambda register: register(One())), "register(MetricClass) expected"),
+        (Plugin(register_metrics=lambda register: register(5)), "register(MetricClass) expected"),
+        (Plugin(register_metrics=lambda register: register(One())), "register(MetricClass) expect"),
         (Plugin(register_metrics=lambda register: register(int)), "register(MetricClass) expected"),
         (Plugin(register_themes=lambda register: register("x")), "register(Theme(...)) expected"),
-        (Plugin(register_renderers=lambda register: register("x", 3)), "renderer 'x' cannot be called"),
+        (Plugin(register_renderers=lambda register: register("x", 3)), "'x' cannot be called"),
         (Plugin(register_gates=lambda register: register("a b", 3)), "'a b' is not a name"),
         (Plugin(register_gates=lambda register: register(3, 3)), "3 is not a name"),
         (Plugin(register_gates=lambda register: [register("g", 1), register("g", 2)]),
          "gate 'g' is already offered by itself"),
         (Plugin(register_model_loaders=lambda register: register("x", object())),
          "loader 'x' has no Options class derived from Params"),
-        (Plugin(register_data_loaders=lambda register: register("x", type("L", (), {"Options": Params}))),
+        (Plugin(register_data_loaders=lambda register: register("x", OnlyOptions())),
          "loader 'x' has no load method"),
         (Plugin(register_data_loaders=lambda register: register("x", Loader)),
          "loader 'x' is a class; register an instance"),
@@ -249,7 +253,8 @@ def test_what_a_plugin_registers_later_is_not_taken() -> None:
 def test_the_same_entry_point_name_in_two_distributions() -> None:
     two = type("Two", (One,), {"id": "fake.two"})
     registry = Registry(
-        candidates=[_candidate(_metrics(One), "same", "dist-a"), _candidate(_metrics(two), "same", "dist-b")]
+        candidates=[_candidate(_metrics(One), "same", "dist-a"),
+                    _candidate(_metrics(two), "same", "dist-b")]
     )  # fmt: skip
     assert registry.failed == []
     assert set(registry.metrics) == {"fake.one", "fake.two"}
@@ -308,7 +313,9 @@ def test_sections_of_a_broken_plugin_do_not_lose_the_others() -> None:
     ]  # fmt: skip
 
 
-def _install(folder: Path, name: str, points: str, code: str = "", metadata: str | None = None) -> None:
+def _install(
+    folder: Path, name: str, points: str, code: str = "", metadata: str | None = None
+) -> None:
     info = folder / f"{name.replace('-', '_')}-2.5.dist-info"
     info.mkdir(parents=True)
     text = f"Metadata-Version: 2.1\nName: {name}\nVersion: 2.5\n" if metadata is None else metadata

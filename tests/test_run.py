@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from tests.running import (
     BROKEN,
     PLANTED,
@@ -28,7 +29,9 @@ name = "good"
 id = "planted.good"
 require = ["agreement >= 0.9"]
 """
-FAULTS = GOOD + """
+FAULTS = (
+    GOOD
+    + """
 [[metrics]]
 id = "planted.raises"
 require = ["agreement >= 0.9"]
@@ -51,10 +54,13 @@ workers = 2
 timeout = "6s"
 memory = "700MB"
 """
+)
 
 
 @pytest.fixture(scope="module")
-def faulty(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def faulty(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """One audit in which nearly everything goes wrong, with broken plugins installed."""
     folder = tmp_path_factory.mktemp("faulty")
     path = spec(folder, FAULTS, head='seed = 3\noutput = "out"')
@@ -180,7 +186,9 @@ params = {{ mark = "{mark}", pause = 30 }}
         time.sleep(0.1)
     assert not survivors(tmp_path)
     assert not (tmp_path / "audit").exists()
-    resumed = command("run", path, "--set", "metrics.slow.params.pause=0.01", cache=tmp_path / "cache")
+    resumed = command(
+        "run", path, "--set", "metrics.slow.params.pause=0.01", cache=tmp_path / "cache"
+    )
     assert resumed.returncode == 0, resumed.stderr
     assert "quick@m (from the cache)" in resumed.stderr
     # quick once, slow in the killed run and once more
@@ -216,7 +224,7 @@ def test_interrupted_runs_report_what_was_finished(tmp_path: Path) -> None:
         (["--set", "data.test.n=0"], "it is empty"),
         (["--set", "models.m.path=short"], "the file is truncated"),
         (["--set", "models.m.crash=true"], "models.m"),
-        (["--set", f"models.m.path=whole", "--set", f"models.m.sha256={'0' * 64}"],
+        (["--set", "models.m.path=whole", "--set", f"models.m.sha256={'0' * 64}"],
          "the pinned one"),
         (["--set", "models.m.path=absent"], "models.m.path: the file 'absent' does not exist"),
         (["--set", "data.root=nowhere"], "data.root: the folder 'nowhere' does not exist"),

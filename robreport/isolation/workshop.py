@@ -102,7 +102,7 @@ class Workshop:
         self._restarts = 0
 
     def __enter__(self) -> Self:
-        self._foreman()
+        # the foreman is hired with the first job: where all is known, none is needed
         return self
 
     def __exit__(

@@ -100,7 +100,7 @@ def _parts(cell: Any, kind: str, labels: Mapping[str, str]) -> list[str]:
             return ["100.0 %"]
         between = numbers.interval(known[1], known[2], "share" if share else "")
         value = numbers.share(known[0]) if share else numbers.number(known[0])
-        return [value, between.replace(" ", numbers.NARROW)]
+        return [f"{value}{numbers.NARROW}({between})".replace(" ", numbers.NARROW)]
     if isinstance(cell, str):
         return [cell]
     return [numbers.share(float(cell)) if share else numbers.number(cell)]

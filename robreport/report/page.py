@@ -141,8 +141,8 @@ def _kind_of(value: object) -> str:
     return _KINDS.get(type(value), "plain")
 
 
-def plain_cell(value: Any, column: Column) -> Markup:
-    """Return a plain cell as its column wants it shown."""
+def plain_cell(value: Any, column: Column, bare: bool = False) -> Markup:
+    """Return a plain cell as its column wants it shown; `bare` is without elements of its own."""
     as_share = column.kind in ("share", "share_interval")
     if isinstance(value, list):
         value = [None if part is None else float(part) for part in value]
@@ -151,6 +151,8 @@ def plain_cell(value: Any, column: Column) -> Markup:
             if value[1] is None or value[2] is None:
                 return Markup('<span class="value">{}</span>').format(shown)
             between = numbers.interval(value[1], value[2], "share" if as_share else "")
+            if bare:
+                return escape(f"{shown} ({between})")
             return Markup('<span class="value">{}</span> <span class="between">{}</span>').format(
                 shown, between
             )

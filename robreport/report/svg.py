@@ -46,6 +46,7 @@ _ATTRIBUTES = frozenset({
     "text-anchor", "dominant-baseline", "font-size", "font-weight", "font-style",
     "text-decoration", "letter-spacing", "preserveAspectRatio",
 })  # fmt: skip
+_TRANSLATE = re.compile(r"translate\((-?[\d.]+),\s*(-?[\d.]+)\)")
 _REFERENCE = re.compile(r"url\(\s*['\"]?#([^'\")]+)['\"]?\s*\)")
 
 
@@ -117,8 +118,54 @@ def _copy(element: ET.Element, names: dict[str, str], family: str) -> ET.Element
             copied = _copy(child, names, family)
             if fresh.tag in ("text", "tspan"):
                 copied.tail = child.tail
-            fresh.append(copied)
+            if copied.tag == "g" and not copied.attrib:
+                fresh.extend(copied)  # Vega wraps each mark in several groups that say nothing
+            else:
+                fresh.append(copied)
+    _join_lines(fresh)
     return fresh
+
+
+def _join_lines(parent: ET.Element) -> None:
+    """Draw neighbouring lines of one look, such as a grid, as one path.
+
+    Each element costs a document time and bytes, and half of a chart's are lines of its axes.
+    """
+    kept: list[ET.Element] = []
+    for child in parent:
+        line = _as_path(child)
+        if line is not None and kept and kept[-1].get("d") is not None and _same(kept[-1], line):
+            kept[-1].set("d", f"{kept[-1].get('d')}{line.get('d')}")
+        else:
+            kept.append(child if line is None else line)
+    parent[:] = kept
+
+
+def _as_path(element: ET.Element) -> ET.Element | None:
+    """A straight line that is at most moved, as a path of absolute coordinates."""
+    if element.tag != "line":
+        return None
+    moved = _TRANSLATE.fullmatch(element.get("transform", "translate(0,0)"))
+    if moved is None:
+        return None
+    try:
+        ends = [float(element.get(name, "0")) for name in ("x1", "y1", "x2", "y2")]
+    except ValueError:
+        return None
+    dx, dy = float(moved[1]), float(moved[2])
+    x1, y1, x2, y2 = ends[0] + dx, ends[1] + dy, ends[2] + dx, ends[3] + dy
+    path = ET.Element("path", {"d": f"M{x1:.6g},{y1:.6g}L{x2:.6g},{y2:.6g}"})
+    path.attrib.update(
+        {k: v for k, v in element.attrib.items()
+         if k not in ("x1", "y1", "x2", "y2", "transform")}
+    )  # fmt: skip
+    return path
+
+
+def _same(one: ET.Element, other: ET.Element) -> bool:
+    return one.tag == other.tag and all(
+        one.get(k) == other.get(k) for k in {*one.attrib, *other.attrib} - {"d"}
+    )
 
 
 def _keep_reference(fresh: ET.Element, value: str, names: dict[str, str]) -> None:

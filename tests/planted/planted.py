@@ -5,10 +5,12 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
+
 from robreport import (
     LoadedData,
     Metric,
@@ -92,7 +94,7 @@ class Good(_Planted):
 
     def compute(self, bundle, params, ctx):
         if params.mark:
-            with open(params.mark, "a", encoding="utf-8") as file:
+            with Path(params.mark).open("a", encoding="utf-8") as file:
                 file.write(f"{bundle.model.name}\n")
         test = bundle.split("test")
         right = bundle.model.predict(test.x) == test.labels

@@ -289,7 +289,7 @@ def audit(
                 Failed(
                     about=about("shapr", "privacy.shapr", m, "Leakage of single records"),
                     error="MemoryError: cannot hold 60,000 × 10,000 distances",
-                    trace="Traceback (most recent call last):\n  File \"shapr.py\", line 3\n",
+                    trace='Traceback (most recent call last):\n  File "shapr.py", line 3\n',
                     log="started\nlast words\n",
                 )
                 for m in models[-1:]

@@ -143,8 +143,15 @@ def test_a_wish_that_did_not_run_weighs_less_than_what_is_required() -> None:
 
 
 def test_a_requirement_on_what_did_not_run_is_shown_in_the_unit_of_the_others() -> None:
-    missing = sample.requirement("pgd", "tree", "robust_accuracy[linf, 0.1]", Status.NOT_RUN,
-                                 "not run", unit="", observed=None)
+    missing = sample.requirement(
+        "pgd",
+        "tree",
+        "robust_accuracy[linf, 0.1]",
+        Status.NOT_RUN,
+        "not run",
+        unit="",
+        observed=None,
+    )
     outcomes = [sample.attacked("cnn", 0)]
     document = compose(sample.audit(("cnn", "tree"), outcomes=outcomes, requirements=[missing]))
     assert find(document, ScalarGrid)[0].cards[0].limit.unit == "share"
@@ -175,9 +182,7 @@ def test_where_intervals_are_of_many_kinds_each_row_names_its_own() -> None:
     outcomes = []
     for i, model in enumerate(("cnn", "tree")):
         outcome = sample.performance(model, i)
-        scalars = {
-            f"m{k}": sample.share(0.5, 0.1, 10, label=f"M{k}") for k in range(3)
-        }
+        scalars = {f"m{k}": sample.share(0.5, 0.1, 10, label=f"M{k}") for k in range(3)}
         scalars = {
             name: replace(scalar, method=f"95 % {name}, n {i}") for name, scalar in scalars.items()
         }

@@ -190,8 +190,26 @@ def test_only_shapes_and_text_stay_in_a_drawing() -> None:
     )
     assert drawing.svg == (
         '<svg width="10" height="20" viewBox="0 0 10 20" xmlns="http://www.w3.org/2000/svg">'
-        '<g><text font-family="Inter">a &lt;b&gt;</text></g><rect id="fig_1" />'
+        '<text font-family="Inter">a &lt;b&gt;</text><rect id="fig_1" />'
         '<g clip-path="url(#fig_1)"><path d="M0,0" /></g></svg>'
+    )
+
+
+def test_lines_of_one_look_become_one_path_and_empty_groups_go() -> None:
+    drawing = svg.clean(
+        wrapped(
+            '<g><g><line transform="translate(0,-30.5)" x2="0" y2="30" stroke="red"/>'
+            '<line transform="translate(5,0)" x2="0" y2="30" stroke="red"/>'
+            '<line x2="9" stroke="blue"/></g></g>'
+            '<line transform="rotate(9)" x2="1" stroke="blue"/><path d="M1,1" stroke="blue"/>'
+        ),
+        "fig",
+        "Inter",
+    )
+    inside = drawing.svg[drawing.svg.index(">") + 1 : drawing.svg.rindex("<")]
+    assert inside == (
+        '<path d="M0,-30.5L0,-0.5M5,0L5,30" stroke="red" /><path d="M0,0L9,0" stroke="blue" />'
+        '<line transform="rotate(9)" x2="1" stroke="blue" /><path d="M1,1" stroke="blue" />'
     )
 
 
@@ -213,7 +231,7 @@ def test_what_is_no_drawing_is_refused(text: str) -> None:
 
 def test_control_characters_do_not_cost_the_drawing() -> None:
     drawing = svg.clean(wrapped("<text>\x1b[31m\ud800</text>"), "a", "Inter")
-    assert "�[31m�" in drawing.svg
+    assert "\ufffd[31m\ufffd" in drawing.svg
 
 
 def test_the_theme_s_config_lies_between_the_default_and_the_chart_s_own() -> None:

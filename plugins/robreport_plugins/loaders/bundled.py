@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -46,6 +47,10 @@ class BundledLoader:
     summary: ClassVar[str] = (
         "scikit-learn's digits, breast_cancer, wine, iris or diabetes, with a seeded split"
     )
+
+    def files(self, source: SplitSource) -> tuple[Path, ...]:
+        """Return no file: the sets come with scikit-learn, whose version says which they are."""
+        return ()
 
     def load(self, source: SplitSource) -> LoadedData:
         """Return one part of the set, with the names of its columns and classes.

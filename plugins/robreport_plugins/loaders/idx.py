@@ -52,6 +52,11 @@ class IdxLoader:
     Options: ClassVar[type[Params]] = IdxOptions
     summary: ClassVar[str] = "IDX files as MNIST is published in, gzipped or not"
 
+    def files(self, source: SplitSource) -> tuple[Path, ...]:
+        """Return the files that `load` reads."""
+        image_path, label_path = _paths(source, f"data.{source.role}")
+        return (image_path,) if label_path is None else (image_path, label_path)
+
     def load(self, source: SplitSource) -> LoadedData:
         """Return images ``(n, 1, h, w)`` float32 in [0, 1] and their labels.
 
@@ -60,21 +65,8 @@ class IdxLoader:
         DataError
             A file is missing, truncated, of another form, or their counts differ.
         """
-        options: IdxOptions = source.options
         role = f"data.{source.role}"
-        if options.labels and not options.images:
-            raise DataError(f"{role}: names a file of labels and none of images; give both.")
-        part = options.part or ("train" if source.role == "train" else "test")
-        image_path = _find(source.root, options.images, part, "images-idx3-ubyte", role)
-        label_path = None
-        try:
-            if options.labels or not options.images:
-                label_path = _find(source.root, options.labels, part, "labels-idx1-ubyte", role)
-        except DataError:
-            if options.labels or not may_lack_labels(source.role):
-                raise
-        if label_path is None and not may_lack_labels(source.role):
-            raise DataError(f"{role}: names a file of images and none of labels; give both.")
+        image_path, label_path = _paths(source, role)
         x = _images(image_path, f"{role} ({image_path.name})")
         y = None
         if label_path is not None:
@@ -87,6 +79,25 @@ class IdxLoader:
             layout="image",
             source=f"IDX file {image_path.name}, {len(x):,} images of {x.shape[2]} x {x.shape[3]}",
         )
+
+
+def _paths(source: SplitSource, role: str) -> tuple[Path, Path | None]:
+    """Return the file of images and the one of labels, where there is one."""
+    options: IdxOptions = source.options
+    if options.labels and not options.images:
+        raise DataError(f"{role}: names a file of labels and none of images; give both.")
+    part = options.part or ("train" if source.role == "train" else "test")
+    image_path = _find(source.root, options.images, part, "images-idx3-ubyte", role)
+    label_path = None
+    try:
+        if options.labels or not options.images:
+            label_path = _find(source.root, options.labels, part, "labels-idx1-ubyte", role)
+    except DataError:
+        if options.labels or not may_lack_labels(source.role):
+            raise
+    if label_path is None and not may_lack_labels(source.role):
+        raise DataError(f"{role}: names a file of images and none of labels; give both.")
+    return image_path, label_path
 
 
 def _candidates(root: Path, part: str, stem: str) -> Iterable[Path]:

@@ -6,6 +6,7 @@ import io
 import math
 import tokenize
 import zipfile
+from pathlib import Path
 from typing import IO, Any, ClassVar, Literal
 
 import numpy as np
@@ -64,6 +65,11 @@ class NpzLoader:
 
     Options: ClassVar[type[Params]] = NpzOptions
     summary: ClassVar[str] = "NumPy archive (.npz) with arrays of inputs and labels"
+
+    def files(self, source: SplitSource) -> tuple[Path, ...]:
+        """Return the file that `load` reads."""
+        path: str = source.options.path
+        return (source.root / path,)
 
     def load(self, source: SplitSource) -> LoadedData:
         """Return inputs in data space and labels.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -72,6 +73,11 @@ class CsvLoader:
 
     Options: ClassVar[type[Params]] = CsvOptions
     summary: ClassVar[str] = "Table in delimited text (CSV), packed or not"
+
+    def files(self, source: SplitSource) -> tuple[Path, ...]:
+        """Return the file that `load` reads."""
+        path: str = source.options.path
+        return (source.root / path,)
 
     def load(self, source: SplitSource) -> LoadedData:
         """Return a table ``(n, d)`` float64 with its columns' names, and the label.
