@@ -82,7 +82,7 @@ def test_plain_values(value: object, expected: object) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [float("nan"), float("inf"), np.float32("nan"), object(), np.ones(2), b"x", 2**64, int, 1j,
+    [float("nan"), float("inf"), np.float32("nan"), pytest.param(object(), id="object"), np.ones(2), b"x", 2**64, int, 1j,
      [{"a": (float("nan"),)}]],
     ids=repr,
 )  # fmt: skip

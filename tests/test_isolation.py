@@ -747,16 +747,19 @@ def test_next_report_does_not_wait_for_nothing(shop: Workshop, make: Callable[..
     assert shop.pending == 1
 
 
+ANY_JOB = Job(key="any", target="isolation_jobs:echo", payload=[1], log=Path("any.log"))
+
+
 def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
     with pytest.raises(RobreportError, match="No temporary folder can be made: No such file"):
-        Workshop(workers=1).__enter__()
+        Workshop(workers=1).submit(ANY_JOB)
 
 
 def test_windows_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("robreport.isolation.workshop.os.name", "nt")
     with pytest.raises(RobreportError, match="only Linux, macOS and WSL offer"):
-        Workshop(workers=1).__enter__()
+        Workshop(workers=1).submit(ANY_JOB)
 
 
 # ---------------------------------------------------------------------- small parts

@@ -35,7 +35,7 @@ def pdf_renderer(
     """Return the document as PDF/A-3a."""
     from robreport.report.pdf import render_pdf
 
-    return render_pdf(document, theme, record)
+    return render_pdf(document, theme, record, cache=context.cache if context else None)
 
 
 @hookimpl

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
+from robreport.report.cache_folder import default_cache, keep
 from robreport.report.figures import ChartProcess
 
 BUNDLE_SECONDS = 60.0
 _LARGEST = 4_000_000
-
-
-def default_cache() -> Path:
-    """Return the user's cache folder, or the one that ``ROBREPORT_CACHE`` names."""
-    given = os.environ.get("ROBREPORT_CACHE")
-    if given:
-        return Path(given)
-    from platformdirs import user_cache_path
-
-    return user_cache_path("robreport")
 
 
 def vega_bundle(cache: Path | None = None) -> str:
@@ -42,16 +32,5 @@ def vega_bundle(cache: Path | None = None) -> str:
     # the text must not end its own <script>; in JavaScript strings both spellings are the same
     text = text.replace("\r", "").replace("</script", "<\\/script").replace("<!--", "<\\!--")
     if text:
-        _keep(path, text)
+        keep(path, text)
     return text
-
-
-def _keep(path: Path, text: str) -> None:
-    """Write beside and rename, so that nobody reads half a file; no cache is no harm."""
-    beside = path.with_suffix(f".{os.getpid()}.tmp")
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(text, "utf-8")
-        beside.replace(path)
-    with suppress(OSError):
-        beside.unlink()

@@ -27,6 +27,8 @@ from robreport.document import (
 from robreport.errors import RenderError
 from robreport.outcome import Status
 from robreport.report import chart_theme, fonts, svg
+from robreport.report.cache_folder import default_cache
+from robreport.report.drawing_cache import DrawingCache
 from robreport.report.svg import Drawing
 from robreport.report.theme import Theme
 
@@ -39,7 +41,10 @@ _SCRIPT = Path(__file__).with_name("chart_process.py")
 
 
 def render_charts(
-    figures: Sequence[FigureBlock], theme: Theme, seconds: float = CHART_SECONDS
+    figures: Sequence[FigureBlock],
+    theme: Theme,
+    seconds: float = CHART_SECONDS,
+    cache: Path | None = None,
 ) -> list[Drawing | str]:
     """Return the drawing of each figure, or the sentence that says why there is none.
 
@@ -50,7 +55,12 @@ def render_charts(
     theme : Theme
     seconds : float
         Limit for each chart; one that exceeds it loses only itself.
+    cache : Path or None
+        The folder where drawings are kept; no process is started for what is there. None keeps
+        nothing.
     """
+    kept = DrawingCache(cache, theme.font_folder) if cache is not None else None
+    family = fonts.family(theme.font_folder)
     results: list[Drawing | str] = ["" for _ in figures]
     waiting: list[tuple[int, str]] = []
     for i, figure in enumerate(figures):
@@ -63,17 +73,22 @@ def render_charts(
         else:
             if len(text) > CHART_BYTES:
                 results[i] = f"the chart holds {len(text):,} bytes; too many to draw"
+            elif kept is not None and (known := kept.get(text)) is not None:
+                results[i] = _drawing({"svg": known}, figure.anchor, family)
             else:
                 waiting.append((i, text))
-    family = fonts.family(theme.font_folder)
     while waiting:
         with _chart_process(theme.font_folder) as process:
             while waiting:
                 i, text = waiting.pop(0)
                 answer = process.ask(text, seconds)
                 results[i] = _drawing(answer, figures[i].anchor, family)
+                if kept is not None and isinstance(results[i], Drawing):
+                    kept.put(text, answer["svg"])
                 if not process.alive:
                     break
+    if kept is not None:
+        kept.prune()
     return results
 
 
@@ -92,13 +107,14 @@ _READY: dict[Path, ChartProcess] = {}
 _ANY_CHART = {"data": {"values": []}, "mark": "point"}
 
 
-def warm_up(theme: Theme, *, pdf: bool = True) -> None:
+def warm_up(theme: Theme, *, charts: bool = True, pdf: bool = True) -> None:
     """Start what takes its time to start: the charts' process and, in a thread, WeasyPrint.
 
-    Call it while something else is going on; the next `fill_charts` uses the process.
+    Call it while something else is going on; the next `fill_charts` uses the process. Without
+    `charts` none is started: where the drawings are likely to be in the cache.
     """
     folder = theme.font_folder
-    if folder not in _READY:
+    if charts and folder not in _READY:
         process = _READY[folder] = ChartProcess(folder)
         process.send({"spec": _ANY_CHART})
         atexit.register(process.close)
@@ -207,15 +223,21 @@ class ChartProcess:
         return answer
 
 
-def fill_charts(document: Document, theme: Theme, seconds: float = CHART_SECONDS) -> Document:
+def fill_charts(
+    document: Document,
+    theme: Theme,
+    seconds: float = CHART_SECONDS,
+    cache: Path | None = None,
+) -> Document:
     """Return the document with every chart drawn; one that cannot be drawn says why instead.
 
     Figures that are drawn already stay as they are, so that several formats share one drawing.
+    What was drawn before comes from the cache folder, the user's own when `cache` is None.
     """
     missing = [f for section in document.sections for f in _figures(section) if not f.svg]
     if not missing:
         return document
-    drawn = render_charts(missing, theme, seconds)
+    drawn = render_charts(missing, theme, seconds, cache or default_cache())
     by_anchor = {
         figure.anchor: _filled(figure, result)
         for figure, result in zip(missing, drawn, strict=True)

@@ -31,7 +31,7 @@ def render_html(
     once that has been drawn. Nothing is fetched, and no script runs but the two whose hashes the
     content security policy names.
     """
-    document = fill_charts(document, theme)
+    document = fill_charts(document, theme, cache=cache)
     figures = drawn_figures(document)
     scripts: list[str] = []
     bundle = vega_bundle(cache) if figures else ""

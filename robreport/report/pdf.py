@@ -10,15 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from robreport.document import Document
 from robreport.errors import RenderError
 from robreport.outcome import Status
-from robreport.report import fonts, icons
+from robreport.report import fonts, icons, pdf_page, print_svg
 from robreport.report.figures import drawn_figures, fill_charts
 from robreport.report.page import chart_url, icon_url, render_page, style_sheet
+from robreport.report.pdf_objects import make_once
 from robreport.report.records import RecordFiles
 from robreport.report.theme import Theme
 
@@ -29,8 +31,12 @@ _FONT_URL = "robreport-font:"
 _EPOCH = datetime(1980, 1, 1, tzinfo=UTC)
 
 
-def render_pdf(document: Document, theme: Theme, record: RecordFiles) -> bytes:
+def render_pdf(
+    document: Document, theme: Theme, record: RecordFiles, *, cache: Path | None = None
+) -> bytes:
     """Return the report as a PDF with audit.json, arrays.npz and audit.toml attached.
+
+    ``cache`` is the folder of the charts' drawings, the user's own when None.
 
     Raises
     ------
@@ -38,7 +44,7 @@ def render_pdf(document: Document, theme: Theme, record: RecordFiles) -> bytes:
         WeasyPrint's libraries are missing, or a template of the theme is wrong.
     """
     # drawn first: WeasyPrint takes a second to import
-    document = fill_charts(document, theme)
+    document = fill_charts(document, theme, cache=cache)
     finished = _moment(record.finished or document.finished)
     page = render_page(
         document, theme, medium="print", more={"stamp": finished.isoformat(timespec="seconds")}
@@ -48,17 +54,19 @@ def render_pdf(document: Document, theme: Theme, record: RecordFiles) -> bytes:
         warnings.simplefilter("ignore", DeprecationWarning)
         fetcher = _fetcher(weasyprint, theme, document)
         configuration = weasyprint.text.fonts.FontConfiguration()
+        rules = flattened(style_sheet(theme, "print"))
         style = weasyprint.CSS(
-            string=_font_faces(theme) + flattened(style_sheet(theme, "print")),
+            string=_font_faces(theme) + rules,
             font_config=configuration,
             url_fetcher=fetcher,
         )
-        source = weasyprint.HTML(string=page, url_fetcher=fetcher, media_type="print")
+        source = pdf_page.source(weasyprint, page, rules, fetcher)
         output: bytes = source.write_pdf(
             stylesheets=[style],
             font_config=configuration,
             pdf_variant="pdf/a-3a",
             attachments=_attachments(weasyprint, record, finished),
+            finisher=make_once,
         )
     return output
 
@@ -69,6 +77,7 @@ def _weasyprint() -> Any:
             # it announces that a library will be needed by some later version
             warnings.simplefilter("ignore", DeprecationWarning)
             import weasyprint
+            import weasyprint.html
             import weasyprint.text.fonts
     except OSError as error:
         raise RenderError(
@@ -164,8 +173,9 @@ def _fetcher(weasyprint: Any, theme: Theme, document: Document) -> Any:
         f"{_FONT_URL}{quote(font.path.name)}": ("font/ttf", font.path)
         for font in fonts.font_files(theme.font_folder, "ttf")
     }
+    advances = print_svg.advances_of(theme.font_folder)
     drawings = {
-        chart_url(figure): figure.svg.encode("utf-8", "replace")
+        chart_url(figure): print_svg.plain(figure.svg, advances).encode("utf-8", "replace")
         for figure in drawn_figures(document)
     }
     drawings.update({icon_url(status): icons.drawing(status).encode() for status in Status})

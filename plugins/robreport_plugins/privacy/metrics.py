@@ -33,7 +33,7 @@ class ShaprParams(ParamsBase):
         description="scores above which the share of records is reported",
     )
     top_k: int = Field(
-        default=20, ge=1, le=1000, description="how many of the most exposed records are listed"
+        default=10, ge=1, le=1000, description="how many of the most exposed records are listed"
     )
     show_images: bool = Field(
         default=True,

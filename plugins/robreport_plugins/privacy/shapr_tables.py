@@ -13,7 +13,7 @@ from robreport_plugins.privacy.shapr_intervals import Spread
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-_BARS = 40
+_BARS = 24
 CLASS_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -118,9 +118,9 @@ def distribution(scores: FloatArray) -> Table:
 
 
 def ranks(n: int) -> IntArray:
-    """Return the ranks that are drawn: the first ten, then some 12 to a factor of ten, and n."""
-    spaced = np.geomspace(1, n, num=max(2, int(12 * np.log10(max(n, 10)))))
-    drawn = np.concatenate([np.arange(1, min(10, n) + 1), np.round(spaced).astype(np.int64), [n]])
+    """Return the ranks that are drawn: the first five, then some 6 to a factor of ten, and n."""
+    spaced = np.geomspace(1, n, num=max(2, int(6 * np.log10(max(n, 10)))))
+    drawn = np.concatenate([np.arange(1, min(5, n) + 1), np.round(spaced).astype(np.int64), [n]])
     return np.unique(drawn).astype(np.int64)
 
 

@@ -1,0 +1,158 @@
+"""Drawings made cheap to print: the same shapes and letters in fewer and plainer elements.
+
+WeasyPrint makes an object of the file of every text that is not aligned to its start, and saves
+and restores the state of the page for every element. So texts are aligned here, by the widths
+that the font itself gives its letters, and neighbouring texts of one look become one element.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from robreport.report import fonts
+
+_MOVED = re.compile(r"translate\((-?[\d.]+),\s*(-?[\d.]+)\)")
+_SIZE = re.compile(r"([\d.]+)(?:px)?")
+_WEIGHTS = {"normal": 400, "bold": 700}
+_SHIFTS = {"start": 0.0, "middle": 0.5, "end": 1.0}
+_PLACED = frozenset({"transform", "text-anchor", "x", "y"})
+_PLAIN = _PLACED | {"font-size", "font-weight", "font-family", "fill", "opacity"}
+_LINED = frozenset({"path", "line", "rect", "circle", "ellipse", "polygon", "polyline"})
+
+Advances = Callable[[str, int], list[float] | None]
+"""From a text and a weight to the widths of its letters, of an em; None where one is missing."""
+
+
+def plain(drawing: str, advances: Advances) -> str:
+    """Return the drawing (of `robreport.report.svg.clean`) with the same look in less elements."""
+    root = ET.fromstring(drawing)
+    _simplify(root, {}, advances)
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    root.set("xmlns", "http://www.w3.org/2000/svg")
+    return ET.tostring(root, encoding="unicode")
+
+
+def advances_of(folder: Path) -> Advances:
+    """Return the letter widths of the family in a font folder."""
+    files = {font.weight: font.path for font in fonts.font_files(folder, "ttf")}
+
+    def advances(text: str, weight: int) -> list[float] | None:
+        nearest = min(files, key=lambda have: (abs(have - weight), have))
+        known = _widths(files[nearest])
+        found = [known.get(ord(letter)) for letter in text]
+        return [w for w in found if w is not None] if None not in found else None
+
+    return advances
+
+
+@lru_cache(maxsize=8)
+def _widths(path: Path) -> Mapping[int, float]:
+    from fontTools.ttLib import TTFont
+
+    with TTFont(path, lazy=True) as font:
+        em, metrics = font["head"].unitsPerEm, font["hmtx"].metrics
+        return {code: metrics[name][0] / em for code, name in font.getBestCmap().items()}
+
+
+def _simplify(parent: ET.Element, inherited: Mapping[str, str], advances: Advances) -> None:
+    own = {key: parent.attrib[key] for key in ("fill", "stroke") if key in parent.attrib}
+    painted = {**inherited, **own}
+    kept: list[ET.Element] = []
+    for child in parent:
+        name = child.tag.rpartition("}")[2]
+        if child.get("opacity") == "1":
+            del child.attrib["opacity"]
+        if name in _LINED and _unseen(child, painted):
+            continue
+        if name == "g":
+            if child.get("transform") in ("translate(0,0)", "translate(0, 0)"):
+                del child.attrib["transform"]
+            _simplify(child, painted, advances)
+            if not len(child):
+                continue
+            if not child.attrib:
+                kept += child
+                continue
+        elif name == "text":
+            child = _aligned(child, advances)
+            if kept and _one_look(kept[-1], child):
+                _append(kept[-1], child)
+                continue
+        kept.append(child)
+    parent[:] = kept
+
+
+def _unseen(shape: ET.Element, painted: Mapping[str, str]) -> bool:
+    """Whether a shape has neither fill nor stroke; what others refer to stays."""
+    fill = shape.get("fill", painted.get("fill", "black"))
+    stroke = shape.get("stroke", painted.get("stroke", "none"))
+    return fill == stroke == "none" and "id" not in shape.attrib
+
+
+def _aligned(text: ET.Element, advances: Advances) -> ET.Element:
+    """Return a text with a place for each letter; one of unusual attributes stays as it is."""
+    letters = text.text or ""
+    size = _SIZE.fullmatch(text.get("font-size", ""))
+    weight = text.get("font-weight", "400")
+    weight = str(_WEIGHTS.get(weight, weight))
+    if (
+        len(text)
+        or size is None
+        or not weight.isdigit()
+        or not set(text.attrib) <= _PLAIN
+        or {"x", "y"} & set(text.attrib)
+        or letters != " ".join(letters.split())
+        or not all(_simple(letter) for letter in letters)
+    ):
+        return text
+    widths = advances(letters, int(weight))
+    shift = _SHIFTS.get(text.get("text-anchor", "start"))
+    if not widths or shift is None:
+        return text
+    moved = _MOVED.fullmatch(text.get("transform", "translate(0,0)"))
+    em = float(size[1])
+    x, y = (float(moved[1]), float(moved[2])) if moved else (0.0, 0.0)
+    x -= shift * em * sum(widths)
+    places = []
+    for width in widths:
+        places.append(f"{x:.7g}")
+        x += em * width
+    if moved:
+        text.attrib.pop("transform", None)
+        text.set("x", " ".join(places))
+        text.set("y", " ".join([f"{y:.7g}"] * len(places)))
+    else:
+        text.set("x", places[0])
+    text.attrib.pop("text-anchor", None)
+    return text
+
+
+def _simple(letter: str) -> bool:
+    """Whether a letter stands for itself, left to right: no mark, joiner or other direction."""
+    return unicodedata.category(letter)[0] not in "MC" and unicodedata.bidirectional(
+        letter
+    ) not in ("R", "AL", "AN")
+
+
+def _one_look(one: ET.Element, other: ET.Element) -> bool:
+    """Whether two texts, with a place for each letter, differ in letters and places only."""
+    return (
+        one.tag == other.tag
+        and "y" in one.attrib
+        and "y" in other.attrib
+        and not {"transform", "text-anchor"} & {*one.attrib, *other.attrib}
+        and {**one.attrib, "x": "", "y": ""} == {**other.attrib, "x": "", "y": ""}
+        and len(one) == len(other) == 0
+    )
+
+
+def _append(one: ET.Element, other: ET.Element) -> None:
+    one.text = f"{one.text}{other.text}"
+    for key in ("x", "y"):
+        one.set(key, f"{one.get(key)} {other.get(key)}")
