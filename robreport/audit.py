@@ -14,7 +14,14 @@ from pathlib import Path
 
 from robreport.cache import Cache
 from robreport.engine import Forecast, Observer, Quiet, Ran, forecast, open_workshop, run_plan
-from robreport.errors import ExitCode, InputError, RenderError, UsageError, unknown_word
+from robreport.errors import (
+    ExitCode,
+    InputError,
+    OutputError,
+    RenderError,
+    UsageError,
+    unknown_word,
+)
 from robreport.outcome import AuditRun, Failed, Status
 from robreport.plan import Plan, make_plan
 from robreport.plugins import Registry
@@ -23,6 +30,7 @@ from robreport.report.compose import compose
 from robreport.report.figures import fill_charts
 from robreport.report.records import RecordFiles
 from robreport.report.render import RenderContext
+from robreport.runfolder import no_space
 from robreport.spec import AuditSpec, read_spec
 from robreport.store import (
     Record,
@@ -127,7 +135,15 @@ def write_documents(
     )
     broken = bool(failures)
     formats = run.audit.get("formats", ())
-    document = compose(run, extra)
+    try:
+        document = compose(run, extra)
+    except Exception as error:
+        # a section may be anybody's; the report stands without it
+        if not extra:
+            raise
+        watcher.warn(f"plugins' report sections were left out: {type(error).__name__}: {error}")
+        broken = True
+        document = compose(run)
     if formats:
         watcher.stage("drawing the charts")
         document = fill_charts(document, theme)
@@ -140,10 +156,11 @@ def write_documents(
         watcher.stage(f"writing report.{name}")
         try:
             made = render(document, theme, files, RenderContext())
-            content = made.encode() if isinstance(made, str) else made
-        except OSError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a renderer may be anybody's; the other formats stand
+            content = made.encode() if isinstance(made, str) else bytes(memoryview(made))
+        except Exception as error:
+            # a renderer may be anybody's; the other formats stand
+            if isinstance(error, OSError) and no_space(error):
+                raise
             watcher.warn(f"report.{name} could not be made: {type(error).__name__}: {error}")
             broken = True
             continue
@@ -213,5 +230,11 @@ def workplace(
         yield folder, cache
         if cache is not None:
             cache.prune()
+    except OSError as error:
+        if not no_space(error):
+            raise
+        raise OutputError(
+            f"no space left in {folder.parent}, where an audit works; nothing was written."
+        ) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from robreport import __version__
 from robreport.errors import ExitCode, RobreportError, UsageError, unknown_word
@@ -16,8 +17,28 @@ EXIT_CODES = (
     "2 a metric or plugin failed; 3 usage, spec, model or data could not be used; 130 interrupted."
 )
 
+
+class _Commands(TyperGroup):
+    """Leaves with our exit codes where the framework would leave with its own."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            _complain(
+                "interrupted; measurements that had finished are in the cache, unless --no-cache "
+                "was given"
+            )
+            raise typer.Exit(int(ExitCode.INTERRUPTED)) from None
+        except BrokenPipeError:
+            # the reader has left, as with "| head"; nothing more can be said to it
+            sys.stdout = None
+            raise typer.Exit(int(ExitCode.OK)) from None
+
+
 app = typer.Typer(
     name="robreport",
+    cls=_Commands,
     help="Audit a model's robustness and privacy, and write a report that a reviewer can check."
     "\n\nFirst steps: [bold]robreport init DIR --example digits[/], then "
     "[bold]robreport run DIR/audit.toml[/].\n\n" + EXIT_CODES,
@@ -88,10 +109,14 @@ def run(
             use_cache=not no_cache,
             observer=observer,
         )
-    if as_json:
-        console.print_json(console.audited_json(audited))
-    elif not quiet:
-        console.print_audited(audited)
+    try:
+        if as_json:
+            console.print_json(console.audited_json(audited))
+        elif not quiet:
+            console.print_audited(audited)
+    except BrokenPipeError:
+        # the verdict does not depend on who reads it
+        sys.stdout = None
     raise typer.Exit(int(audited.exit_code))
 
 
@@ -271,13 +296,8 @@ def main() -> None:
         error.show()  # type: ignore[attr-defined]
         code = ExitCode.UNUSABLE
     except (KeyboardInterrupt, typer.Abort):
-        _complain("interrupted; finished measurements are in the cache")
         code = ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # the reader has left, as with "| head"; nothing more can be said to it
-        sys.stdout = None
-        code = ExitCode.OK
-    except Exception as error:  # noqa: BLE001 - a fault of ours must not read as "a requirement not met"
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a fault of ours must not read as "a requirement not met"
         import traceback
 
         traceback.print_exc()

@@ -27,11 +27,16 @@ def print_rows(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    class Told(Console):
+        def on_broken_pipe(self) -> None:
+            # the library would leave with 1, which means "a requirement not met" here
+            raise BrokenPipeError
+
     # a narrow pipe must not cut what a script reads
     width = (
         None if sys.stdout.isatty() else max(120, *(sum(map(len, r)) + 12 for r in rows or [heads]))
     )
-    console = Console(width=width, highlight=False)
+    console = Told(width=width, highlight=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for head in heads:
         table.add_column(head, overflow="fold")

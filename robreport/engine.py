@@ -142,6 +142,7 @@ def run_plan(
         except KeyboardInterrupt:
             interrupted = True
             workshop.cancel_all()
+            runner.take_ended()
             runner.abandon("the audit was interrupted before it finished")
     run = assemble(prepared, runner, started, interrupted, cache)
     _notify(plan, watcher, "audit_finished", run=run)
@@ -154,7 +155,7 @@ def _notify(plan: Plan, watcher: Observer, hook: str, **arguments: Any) -> None:
         wanted = {k: v for k, v in arguments.items() if k in implementation.argnames}
         try:
             implementation.function(*(wanted[name] for name in implementation.argnames))
-        except Exception as error:  # noqa: BLE001 - a notification must not lose an audit
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a notification must not lose an audit
             watcher.warn(f"plugin {implementation.plugin_name}: {hook} raised "
                          f"{type(error).__name__}: {error}")  # fmt: skip
 
@@ -250,7 +251,10 @@ class _Runner:
 
     def key(self, unit: Unit) -> str:
         marks = (
-            tuple(self.marks[other.key] for other in self.consumed(unit))
+            tuple(
+                (plain(self.outcomes[other.key].about), self.marks[other.key])
+                for other in self.consumed(unit)
+            )
             if unit.kind == "comparison"
             else ()
         )
@@ -366,6 +370,12 @@ class _Runner:
                      peak_memory=report.peak_memory),
             key,
         )  # fmt: skip
+
+    def take_ended(self) -> None:
+        """Take the reports of what had ended before the rest was cancelled."""
+        while (report := self.workshop.next_report(0)) is not None:
+            if not isinstance(report, Progress) and report.key in self.running:
+                self.take(report)
 
     def settle(self, unit: Unit, outcome: Outcome, mark: str = "") -> None:
         reason = "" if isinstance(outcome, Computed) else (

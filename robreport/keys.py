@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections.abc import Sequence
 from typing import Any
 
 from robreport import __version__
@@ -35,8 +36,11 @@ class Keys:
             "wrappers": wrappers,
         }
 
-    def unit(self, unit: Unit, outcomes: tuple[str, ...] = ()) -> str:
-        """Return the key of a unit's outcome; a comparison's holds those it compares."""
+    def unit(self, unit: Unit, outcomes: Sequence[object] = ()) -> str:
+        """Return the key of a unit's outcome; a comparison's holds those it compares.
+
+        A model's name is a part of it: a metric sees that name, and may write it down.
+        """
         prepared = self._prepared
         registry = prepared.plan.registry
         owner = registry.owner("metrics", unit.metric.id)
@@ -48,15 +52,29 @@ class Keys:
                 "threats": plain(unit.threats),
                 "code": plugin_digest(owner.distribution, owner.module),
                 "model": self._model(unit.model),
+                "name": unit.model,
                 "splits": {role: prepared.splits[role].digest for role in unit.roles},
                 "outcomes": outcomes,
             }
         )
 
     def artifact(self, unit: Unit) -> str:
-        """Return the key under which a unit's fitted artifacts are shared: model, data, seed."""
-        roles = {r: self._prepared.splits[r].digest for r in unit.roles}
-        return digest({**self._common, "model": self._model(unit.model), "splits": roles})
+        """Return the key under which the entries of a metric share fitted artifacts.
+
+        Metrics do not share with each other: each has a seed of its own, so that what is fitted
+        would depend on which came first.
+        """
+        prepared = self._prepared
+        owner = prepared.plan.registry.owner("metrics", unit.metric.id)
+        return digest(
+            {
+                **self._common,
+                "metric": unit.metric.id,
+                "code": plugin_digest(owner.distribution, owner.module),
+                "model": self._model(unit.model),
+                "splits": {role: prepared.splits[role].digest for role in unit.roles},
+            }
+        )
 
     def history(self, unit: Unit) -> str:
         """Return the key under which the time that a unit took is remembered."""

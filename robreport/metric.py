@@ -54,8 +54,9 @@ class Context:
     progress : callable (done, total, what)
         Call it often; it is cheap.
     artifact : callable (key, build) -> Path
-        Return a folder that `build(folder)` filled, now or in an earlier run with the same
-        model, data, seed and key.
+        Return a folder that `build(folder)` filled, now or in an earlier run of this metric with
+        the same model, data, seed and key. The parameters are not a part of it: name in the key
+        those that the folder depends on.
     log : logging.Logger
         Goes to the metric's own log.
     """

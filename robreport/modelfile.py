@@ -37,7 +37,8 @@ def code_digest(options: Mapping[str, Any], base: Path) -> str:
     words = [value for value in options.values() if isinstance(value, str)]
     files = {base / word for word in words if _is_file(base / word)}
     if any(re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", word) for word in words):
-        files |= set(base.glob("*.py"))
+        # an editor's lock is a link to nothing, and a folder may be called so, too
+        files |= {path for path in base.glob("*.py") if path.is_file()}
     if not files:
         return ""
     digest = hashlib.sha256()

@@ -46,10 +46,10 @@ class Prepared:
 
     @property
     def problems(self) -> list[str]:
-        """Every problem of a model or split, in order."""
+        """Every problem of a model or split, in order; one that several share, once."""
         found = [split.problem for split in self.splits.values()]
         found += [model.problem for model in self.models.values()]
-        return [problem for problem in found if problem]
+        return list(dict.fromkeys(problem for problem in found if problem))
 
     def obstacle(self, unit: Unit) -> tuple[str, str]:
         """Return (kind, reason) of what keeps a unit from running: ``input`` when its model or

@@ -107,7 +107,7 @@ def run_folder(place: Path) -> Iterator[Path]:
         fresh = None
         made = []
     except OSError as error:
-        if _no_space(error):
+        if no_space(error):
             raise OutputError(
                 f"no space left for {place}; nothing was lost: free some and run again, finished "
                 "measurements come from the cache."
@@ -128,7 +128,8 @@ def _umask() -> int:
     return mask
 
 
-def _no_space(error: OSError) -> bool:
+def no_space(error: OSError) -> bool:
+    """Whether an error says that a disk, or one's share of it, is full."""
     codes = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
     if isinstance(error, shutil.Error):
         # copying a tree collects the texts of its errors and drops their numbers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from types import TracebackType
@@ -66,7 +67,9 @@ class Lines:
         self._say(f"warning: {text}")
 
     def _say(self, text: str) -> None:
-        print(f"[{time.monotonic() - self._start:6.1f}s] {text}", file=sys.stderr, flush=True)
+        # a log that nobody reads any more, as with "2>&1 | head", must not end an audit
+        with contextlib.suppress(BrokenPipeError):
+            print(f"[{time.monotonic() - self._start:6.1f}s] {text}", file=sys.stderr, flush=True)
 
 
 class Live:

@@ -82,8 +82,8 @@ def test_plain_values(value: object, expected: object) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [float("nan"), float("inf"), np.float32("nan"), pytest.param(object(), id="object"), np.ones(2), b"x", 2**64, int, 1j,
-     [{"a": (float("nan"),)}]],
+    [float("nan"), float("inf"), np.float32("nan"), pytest.param(object(), id="object"),
+     np.ones(2), b"x", 2**64, int, 1j, [{"a": (float("nan"),)}]],
     ids=repr,
 )  # fmt: skip
 def test_what_no_record_holds(value: object) -> None:

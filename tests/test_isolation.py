@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
@@ -611,9 +612,11 @@ def test_a_foreman_that_is_killed(
     assert isinstance(ended["echo"], Finished)
     assert isinstance(ended["echo2"], Finished)
     # What had left its session is beyond the reach of everybody but the foreman.
-    for process in alive(shop_tag):
-        if process.pid != _foreman(shop):
+    strays = [p for p in alive(shop_tag) if p.pid != _foreman(shop)]
+    for process in strays:
+        with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
+    psutil.wait_procs(strays, timeout=10)
 
 
 def test_a_foreman_that_cannot_start(tag: str, make: Callable[..., Job], tmp_path: Path) -> None:

@@ -318,3 +318,16 @@ def test_check_measures_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "audit").exists()
     command("run", path, cache=tmp_path / "cache")
     assert "is in the cache" in command("check", path, cache=tmp_path / "cache").stdout
+
+
+def test_a_comparison_is_made_anew_when_a_name_changes(tmp_path: Path) -> None:
+    names = '[[metrics]]\nid = "planted.names"\n'
+    first = spec(tmp_path / "first", GOOD, names)
+    assert command("run", first, cache=tmp_path / "cache").returncode == 0
+    second = spec(tmp_path / "second", GOOD, names)
+    text = second.read_text().replace('name = "m"', 'name = "other"')
+    second.write_text(text.replace('name = "good"', 'name = "renamed"'))
+    assert command("run", second, cache=tmp_path / "cache").returncode == 0
+    found = [outcome(tmp_path / name / "audit", "planted.names") for name in ("first", "second")]
+    rows = [entry["tables"]["names"]["rows"] for entry in found]
+    assert rows == [[["good@m"]], [["renamed@other"]]]

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jinja2 import BaseLoader, ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
+from jinja2 import BaseLoader, BytecodeCache, ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
+from jinja2.bccache import Bucket
 from jinja2.exceptions import TemplateError
 from markupsafe import Markup, escape
 
@@ -42,6 +43,23 @@ _KINDS = {Quantity: "quantity", Limit: "limit", Chip: "chip", Link: "link", Note
 _GROUP_WIDTHS = ((3, 205.0), (2, 316.0))
 
 
+class _Compiled(BytecodeCache):
+    """Templates compiled once per process: several documents are made of the same."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if known := self._known.get(f"{bucket.key}{bucket.checksum}"):
+            bucket.bytecode_from_string(known)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._known[f"{bucket.key}{bucket.checksum}"] = bucket.bytecode_to_string()
+
+
+_COMPILED = _Compiled()
+
+
 def render_page(
     document: Document, theme: Theme, *, medium: str, more: Mapping[str, Any] | None = None
 ) -> str:
@@ -59,7 +77,7 @@ def render_page(
         icon_shape=lambda status: Markup(icons.shape(status)),
         icon_uri=icon_url,
         chart=lambda block: _chart(block, medium),
-        pictures=images.grid,
+        pictures=lambda block: images.grid(block, fixed=medium == "print"),
         columns_of=_columns_of,
         widths=lambda block: columns.widths(block, document.labels),
         block_template=_block_template,
@@ -92,6 +110,7 @@ def _environment(theme: Theme) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
+        bytecode_cache=_COMPILED,
     )
     environment.filters.update(
         code=code,

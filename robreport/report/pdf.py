@@ -121,6 +121,11 @@ def _without_collector() -> Iterator[None]:
         yield
     finally:
         if was_enabled:
+            if not gc.get_freeze_count():
+                # makes all of them old at once: else the next collection of young objects,
+                # which follows immediately, would walk them
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 

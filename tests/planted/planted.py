@@ -12,6 +12,8 @@ import numpy as np
 from pydantic import Field
 
 from robreport import (
+    Column,
+    Comparison,
     LoadedData,
     Metric,
     ModelError,
@@ -20,6 +22,7 @@ from robreport import (
     Params,
     Result,
     Scalar,
+    Table,
     hookimpl,
 )
 
@@ -181,9 +184,22 @@ class Undeclared(_Planted):
         return Result(answer="Never reached.")
 
 
+class Names(Comparison):
+    id = "planted.names"
+    title = "Planted names"
+    question = "What was measured?"
+    summary = "Names what it was given."
+    consumes = frozenset({"planted.good"})
+
+    def compare(self, outcomes, params, ctx):
+        rows = tuple((outcome.about.key,) for outcome in outcomes)
+        table = Table(title="Names", columns=(Column(key="name", title="name"),), rows=rows)
+        return Result(answer="These are the names.", tables={"names": table})
+
+
 @hookimpl
 def register_metrics(register):
-    for metric in (Good, Raises, Exits, Segfaults, Forever, Children, Eats, Nan, Undeclared):
+    for metric in (Good, Raises, Exits, Segfaults, Forever, Children, Eats, Nan, Undeclared, Names):
         register(metric)
 
 
