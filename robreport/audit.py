@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,9 +98,10 @@ def run_audit(
             raise InputError(ran.input_problems)
         watcher.stage("writing the documents")
         with run_folder(place) as fresh:
-            broken = write_run(ran.run, plan.registry, fresh, watcher)
+            broken, interrupted = write_run(ran.run, plan.registry, fresh, watcher)
             files = tuple(sorted(p.name for p in fresh.iterdir()))
-    return Audited(place=place, run=ran.run, exit_code=exit_code(ran, plan, broken), files=files)
+    code = ExitCode.INTERRUPTED if interrupted else exit_code(ran, plan, broken)
+    return Audited(place=place, run=ran.run, exit_code=code, files=files)
 
 
 def _import_weasyprint() -> None:
@@ -108,13 +109,23 @@ def _import_weasyprint() -> None:
         importlib.import_module("weasyprint")
 
 
-def write_run(run: AuditRun, registry: Registry, folder: Path, watcher: Observer) -> bool:
-    """Write record, documents and manifest into `folder`; return whether a document broke."""
+def write_run(
+    run: AuditRun, registry: Registry, folder: Path, watcher: Observer
+) -> tuple[bool, bool]:
+    """Write record, documents and manifest; return whether a document broke, or an interrupt came.
+
+    An interrupt keeps the record, from which `render_run` makes the documents.
+    """
     record = encode(run)
     write_record(folder, record, run)
-    broken = write_documents(run, record, registry, folder, watcher)
+    broken = interrupted = False
+    try:
+        broken = write_documents(run, record, registry, folder, watcher)
+    except KeyboardInterrupt:
+        interrupted = True
+        watcher.warn("interrupted; the record is kept: robreport render makes its documents")
     write_manifest(folder)
-    return broken
+    return broken, interrupted
 
 
 def write_documents(
@@ -124,9 +135,10 @@ def write_documents(
     extra, failures = registry.sections(run)
     for plugin, error in failures:
         watcher.warn(f"plugin {plugin}: its report section broke: {error}")
-    theme = (
-        registry.themes.get(str(run.audit.get("theme", "default"))) or registry.themes["default"]
-    )
+    name = str(run.audit.get("theme", "default"))
+    if name not in registry.themes:
+        watcher.warn(f"no plugin offers the theme {name!r}; the default one is used")
+    theme = registry.themes.get(name) or registry.themes["default"]
     files = RecordFiles(
         audit_json=record.audit_json,
         arrays_npz=record.arrays_npz,
@@ -185,10 +197,17 @@ def render_run(
     place = (output or folder).absolute()
     with run_folder(place) as fresh:
         write_record(fresh, record, run)
-        if write_documents(run, record, Registry(), fresh, watcher):
+        if write_documents(run, record, Registry(_allowed(run)), fresh, watcher):
             raise RenderError(f"not every document of {folder} could be made; see above.")
         write_manifest(fresh)
     return place
+
+
+def _allowed(run: AuditRun) -> list[str] | None:
+    """Return the distributions that the record's spec allows; None for all."""
+    plugins = run.spec.get("plugins")
+    allow = plugins.get("allow") if isinstance(plugins, Mapping) else None
+    return [str(name) for name in allow] if isinstance(allow, list) else None
 
 
 def check_audit(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -338,31 +339,33 @@ class _Runner:
         log = out.with_suffix(".log")
         words = tail(log) if log.exists() else ""
         if isinstance(report, Crashed):
+            error = scrubbed(report.error, self.folder)
             self.settle(
                 unit,
-                Failed(about=self.about(unit), error=report.error, kind=report.kind,
+                Failed(about=self.about(unit), error=error, kind=report.kind,
                        trace=report.trace, log=words, seconds=report.seconds),
             )  # fmt: skip
             return
         if "skipped" in report.value:
             self.settle(unit, Skipped(about=self.about(unit), reason=report.value["skipped"]))
             return
+        key = self.key(unit)
         try:
             result = load_result(out)
-        except (RobreportError, OSError) as error:
-            self.settle(
-                unit,
-                Failed(about=self.about(unit), error=f"left no usable result: {error}",
-                       kind="exception", log=words, seconds=report.seconds),
-            )  # fmt: skip
-            return
-        key = self.key(unit)
-        if self.cache is not None:
-            # artifacts move with the folder, so the result is read again from where they are
-            kept = self.cache.keep("outcomes", key, out)
+            kept = self.cache.keep("outcomes", key, out) if self.cache is not None else None
             if kept is not None:
+                # artifacts moved with the folder, so the result is read from where they are
                 self.folders[unit.key] = kept
                 result = load_result(kept)
+        except (RobreportError, OSError) as error:
+            said = scrubbed(f"left no usable result: {error}", self.folder)
+            self.settle(
+                unit,
+                Failed(about=self.about(unit), error=said, kind="exception", log=words,
+                       seconds=report.seconds),
+            )  # fmt: skip
+            return
+        if self.cache is not None:
             self.cache.remember_seconds(self.keys.history(unit), report.seconds)
         self.settle(
             unit,
@@ -390,6 +393,11 @@ class _Runner:
         for unit in self.plan.units:
             if unit.key not in self.outcomes:
                 self.settle(unit, Skipped(about=self.about(unit), reason=reason))
+
+
+def scrubbed(text: str, folder: Path) -> str:
+    """Return an error's words without what differs from run to run: folders and addresses."""
+    return re.sub(r"\b0x[0-9a-f]{6,16}\b", "0x…", text.replace(str(folder), "…"))
 
 
 def assemble(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -395,11 +395,6 @@ def missing_needs(
 
 def _and(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def schema_to_json(schema: DataSchema) -> dict[str, Any]:
-    """Return the schema as plain JSON."""
-    return asdict(schema)
 
 
 def schema_from_json(tree: Mapping[str, Any]) -> DataSchema:

@@ -135,14 +135,20 @@ def decide_verdict(
     """Return the verdict and the sentence that states why.
 
     A metric with a requirement that failed or did not run fails the audit, unless its entry is
-    in `allow_missing`.
+    in `allow_missing`. That gives no leave for a scalar that a metric which ran did not return:
+    a misspelt requirement must not pass.
     """
+    ran = {(o.about.name, o.about.model) for o in outcomes if isinstance(o, Computed)}
     binding = [r for r in requirements if r.level == "require"]
     counts = {
         status: sum(
             r.status is status
             for r in binding
-            if not (status in (Status.ERROR, Status.NOT_RUN) and r.name in allow_missing)
+            if not (
+                status in (Status.ERROR, Status.NOT_RUN)
+                and r.name in allow_missing
+                and (r.name, r.model) not in ran
+            )
         )
         for status in Status
     }
@@ -157,11 +163,11 @@ def decide_verdict(
     failed = sum(isinstance(o, Failed) for o in outcomes)
     tail = _tail(warned, unjudged, failed, interrupted)
     if not binding:
-        ran = sum(isinstance(o, Computed) for o in outcomes)
+        count = sum(isinstance(o, Computed) for o in outcomes)
         status = Status.ERROR if failed else Status.WARN if warned else Status.INFO
         sentence = (
-            f"{ran} of {_count(len(outcomes), 'measurement')} ran; no requirement was declared, so "
-            f"nothing was decided.{tail}"
+            f"{count} of {_count(len(outcomes), 'measurement')} ran; no requirement was declared, "
+            f"so nothing was decided.{tail}"
         )
         return Verdict(status=status, headline="No requirement declared", sentence=sentence)
     total = _count(len(binding), "requirement")

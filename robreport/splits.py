@@ -128,7 +128,7 @@ def _key(plan: Plan, payload: Mapping[str, Any]) -> str:
             seed=payload["seed"], task=payload["task"], declared_schema=payload["schema"],
         )  # fmt: skip
         try:
-            found[split.role] = [(path.name, file_digest(str(path))) for path in files(source)]
+            found[split.role] = [(str(path), file_digest(str(path))) for path in files(source)]
         except (RobreportError, OSError, ValueError):
             return ""  # loading says what is wrong, in words for the reader
         owner = plan.registry.owner("data_loaders", split.loader)

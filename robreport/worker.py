@@ -272,7 +272,8 @@ def run_metric(payload: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
     metric = registry.metrics[payload["metric"]]()
     if not isinstance(metric, Metric):
         raise TypeError(f"{payload['metric']} is no Metric")
-    schema = _present(_schema(payload))
+    # a metric of the data alone, in an audit without [data], has nothing to know of it
+    schema = _schema(payload) or DataSchema(task="", input_shape=(), layout="array")
     splits = {}
     for row in payload["splits"]:
         facts = adapter(SplitFacts).validate_python(row["facts"])

@@ -6,20 +6,23 @@ import errno
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from robreport.audit import workplace, write_run
+from robreport.audit import read_plan, workplace, write_run
 from robreport.document import Section
+from robreport.engine import run_plan
 from robreport.errors import OutputError
 from robreport.modelfile import code_digest
+from robreport.outcome import Computed, Outcome
 from robreport.plugins import Candidate, Registry
 from robreport.spec import read_spec
 from tests.records import run
-from tests.running import environment, spec
+from tests.running import PLANTED, environment, spec
 
 
 class Heard:
@@ -32,7 +35,7 @@ class Heard:
 
     def progress(self, key: str, done: int, total: int, what: str) -> None: ...
 
-    def finished(self, outcome: object) -> None: ...
+    def finished(self, outcome: Outcome) -> None: ...
 
     def warn(self, text: str) -> None:
         self.warnings.append(text)
@@ -74,7 +77,7 @@ def test_a_renderer_that_breaks_loses_its_own_document_only(
 ) -> None:
     heard = Heard()
     audit = run(audit={"title": "T", "formats": ["odd"]})
-    assert write_run(audit, registry(render), tmp_path, heard)
+    assert write_run(audit, registry(render), tmp_path, heard) == (True, False)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "arrays.npz", "audit.json", "manifest.json"
     ]  # fmt: skip
@@ -99,11 +102,11 @@ def test_a_section_that_breaks_the_document_is_left_out(tmp_path: Path) -> None:
 
     heard = Heard()
     audit = run(audit={"title": "T", "formats": ["odd"]})
-    assert write_run(audit, registry(render, order="last"), tmp_path, heard)
+    assert write_run(audit, registry(render, order="last"), tmp_path, heard) == (True, False)
     assert "Mine" not in titles
     assert "Results" in titles
     assert heard.warnings[0].startswith("plugins' report sections were left out: TypeError")
-    assert not write_run(audit, registry(render), tmp_path, Heard())
+    assert write_run(audit, registry(render), tmp_path, Heard()) == (False, False)
     assert "Mine" in titles
 
 
@@ -155,3 +158,26 @@ def test_a_reader_who_leaves_changes_no_exit_code(tmp_path: Path) -> None:
         assert found == code
         tree = json.loads((tmp_path / "audit" / "audit.json").read_bytes())
         assert tree["coverage"]["ran"] == 1
+
+
+class Impatient(Heard):
+    """Interrupts at the first ending, by when the other measurement has ended as well."""
+
+    def finished(self, outcome: Outcome) -> None:
+        if isinstance(outcome, Computed) and not self.warnings:
+            self.warnings.append("interrupted")
+            time.sleep(2)
+            raise KeyboardInterrupt
+
+
+def test_what_had_ended_before_an_interrupt_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(PLANTED))
+    entry = '[[metrics]]\nname = "{}"\nid = "planted.good"\nparams = {{ pause = {} }}\n'
+    tables = [entry.format("first", 0.0), entry.format("second", 0.2), entry.format("long", 60)]
+    plan = read_plan(spec(tmp_path, *tables, "[execution]\nworkers = 3\n"))
+    ran = run_plan(plan, folder=tmp_path, cache=None, observer=Impatient())
+    assert ran.interrupted
+    kinds = {o.about.name: type(o).__name__ for o in ran.run.outcomes}
+    assert kinds == {"first": "Computed", "second": "Computed", "long": "Skipped"}

@@ -333,16 +333,31 @@ def test_sentences(statuses: list[Status], sentence: str) -> None:
 
 
 def test_missing_measurements_with_leave() -> None:
-    leave = frozenset({"pgd"})
+    leave = frozenset({"loose"})
+    lost = Failed(about=_about("loose"), error="x")
+    loose = [_requirement(Status.ERROR, name="loose")]
     found = decide_verdict(
-        [_requirement(Status.PASS), _requirement(Status.ERROR)], [COMPUTED], allow_missing=leave
+        [_requirement(Status.PASS), *loose], [COMPUTED, lost], allow_missing=leave
     )
     assert found.status is Status.PASS
     assert found.sentence == (
         "1 of 2 requirements is met; 1 could not be judged, which its entry allows."
+        " 1 measurement failed to run."
     )
-    found = decide_verdict([_requirement(Status.NOT_RUN)], [COMPUTED], allow_missing=leave)
+    left_out = Skipped(about=_about("loose"), reason="x")
+    loose = [_requirement(Status.NOT_RUN, name="loose")]
+    found = decide_verdict(loose, [left_out], allow_missing=leave)
     assert found.status is Status.NOT_RUN
     assert "0 of 1 requirement could be judged; 1 could not" in found.sentence
-    failed = decide_verdict([_requirement(Status.FAIL)], [COMPUTED], allow_missing=leave)
+    failed = decide_verdict(
+        [_requirement(Status.FAIL)], [COMPUTED], allow_missing=frozenset({"pgd"})
+    )
     assert failed.status is Status.FAIL
+
+
+def test_leave_to_be_missing_is_none_for_a_misspelt_scalar() -> None:
+    written = [parse_expression("acc >= 0.5"), parse_expression("aca >= 0.5")]
+    requirements = judge_all([COMPUTED], {"pgd": (written, [])})
+    assert [r.status for r in requirements] == [Status.PASS, Status.ERROR]
+    found = decide_verdict(requirements, [COMPUTED], allow_missing=frozenset({"pgd"}))
+    assert found.status is Status.FAIL

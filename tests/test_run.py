@@ -86,7 +86,7 @@ def test_faults_become_outcomes_and_the_rest_stands(
         ("planted.segfaults", "signal", "SIGSEGV"),
         ("planted.forever", "timeout", "6"),
         ("planted.children", "timeout", "6"),
-        ("planted.eats", "memory", "limit 700 MB"),
+        ("planted.eats", "memory", "700 MB"),
         ("planted.nan", "exception", "nan"),
         ("planted.undeclared", "exception", "train"),
     ],

@@ -74,7 +74,7 @@ def judge(ending: Ending, log: JobLog) -> dict[str, Any]:
             error = f"there was no result within {seconds_words(ending.timeout)}, the time limit"
             return _crashed("timeout", error, log.trace())
         case "memory" if ending.memory is not None:
-            return _crashed("memory", _too_much(ending.peak_memory, ending.memory), "")
+            return _crashed("memory", _too_much(ending.memory), "")
         case "garbage":
             error = (
                 "the process sent something other than progress and one answer of at most "
@@ -90,11 +90,9 @@ def judge(ending: Ending, log: JobLog) -> dict[str, Any]:
     return _crashed("exit", error, "")
 
 
-def _too_much(used: int, limit: int) -> str:
-    return (
-        f"the process used more memory than {size_words(limit)}, the limit, and was ended "
-        f"(at {size_words(used)})"
-    )
+def _too_much(limit: int) -> str:
+    # how much it was at that instant differs from run to run, and the words stand in the record
+    return f"the process used more memory than {size_words(limit)}, the limit, and was ended"
 
 
 def _killed(ending: Ending, log: JobLog) -> dict[str, Any]:
@@ -114,12 +112,11 @@ def _killed(ending: Ending, log: JobLog) -> dict[str, Any]:
 
 def _killed_from_outside(ending: Ending) -> dict[str, Any]:
     """A SIGKILL that the foreman did not send: the kernel's for lack of memory, or a person's."""
-    used = size_words(ending.peak_memory)
     now = oom_kills()
     if now is None or ending.oom_kills_before is None or now > ending.oom_kills_before:
-        error = f"the process was killed by SIGKILL at {used}, it seems for lack of memory"
+        error = "the process was killed by SIGKILL, it seems for lack of memory"
         return _crashed("memory", error, "")
-    error = f"the process was killed by SIGKILL from outside, at {used}"
+    error = "the process was killed by SIGKILL from outside"
     return _crashed("signal", error, "")
 
 

@@ -15,7 +15,6 @@ from robreport.errors import RenderError
 
 COLUMN = 640
 SMALL_TILE, LARGE_TILE = 64, 120
-_LETTER, _LABEL = 6.0, 108
 
 
 def png(picture: npt.NDArray[np.uint8]) -> bytes:
@@ -54,27 +53,15 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", check)
 
 
-def grid(block: ImageBlock, *, fixed: bool = False) -> Markup:
-    """Return the pictures of a block as a table with labels; each picture has a text.
-
-    With `fixed`, its columns have widths where they fit: finding them takes print its time.
-    """
+def grid(block: ImageBlock) -> Markup:
+    """Return the pictures of a block as a table with labels; each picture has a text."""
     images = np.asarray(block.images)
     if images.ndim not in (4, 5):
         raise RenderError("a grid of pictures must be (rows, columns, h, w[, 3])")
     rows, columns = images.shape[:2]
     height, width = images.shape[2:4]
     shown = _shown_width(width, columns)
-    widths = _widths(block, shown, columns) if fixed else []
-    parts: list[Markup | str] = []
-    if widths and sum(widths) <= COLUMN:
-        parts.append(
-            Markup('<table class="tiles fixed" style="width:{}px"><colgroup>').format(sum(widths))
-        )
-        parts += [Markup('<col style="width:{}px"/>').format(width) for width in widths]
-        parts.append(Markup("</colgroup>"))
-    else:
-        parts.append(Markup('<table class="tiles">'))
+    parts: list[Markup | str] = [Markup('<table class="tiles">')]
     if any(block.column_labels):
         parts.append(Markup("<thead><tr>"))
         if any(block.row_labels):
@@ -114,21 +101,6 @@ def grid_width(block: ImageBlock) -> float:
     columns, width = block.images.shape[1], block.images.shape[3]
     longest = max((len(label) for label in block.row_labels), default=0)
     return float(columns * (_shown_width(width, columns) + 7) + min(longest * 5.5 + 12, 120))
-
-
-def _widths(block: ImageBlock, shown: int, columns: int) -> list[int]:
-    """Widths that hold a tile and the longest word over and under it, padding included."""
-    widths = []
-    if any(block.row_labels):
-        longest = max(len(label) for label in block.row_labels)
-        words = [word for label in block.row_labels for word in label.split()]
-        room = max(min(longest * _LETTER, _LABEL), max(map(len, words), default=0) * _LETTER)
-        widths.append(round(room) + 12)
-    for j in range(columns):
-        labels = [_at(block.column_labels, j), *(_at(row, j) for row in block.cell_labels)]
-        words = [word for label in labels for word in label.split()]
-        widths.append(max(shown + 2, round(max(map(len, words), default=0) * _LETTER)) + 7)
-    return widths
 
 
 def _at(labels: tuple[str, ...], i: int) -> str:

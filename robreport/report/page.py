@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jinja2 import BaseLoader, BytecodeCache, ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
+from jinja2 import (
+    BaseLoader,
+    BytecodeCache,
+    ChoiceLoader,
+    Environment,
+    FileSystemLoader,
+    StrictUndefined,
+)
 from jinja2.bccache import Bucket
 from jinja2.exceptions import TemplateError
 from markupsafe import Markup, escape
@@ -77,7 +84,7 @@ def render_page(
         icon_shape=lambda status: Markup(icons.shape(status)),
         icon_uri=icon_url,
         chart=lambda block: _chart(block, medium),
-        pictures=lambda block: images.grid(block, fixed=medium == "print"),
+        pictures=images.grid,
         columns_of=_columns_of,
         widths=lambda block: columns.widths(block, document.labels),
         block_template=_block_template,

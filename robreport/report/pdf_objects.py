@@ -15,7 +15,7 @@ _LEVEL = 6
 
 def make_once(_document: object, pdf: Any) -> None:
     """Replace each object of a `pydyf.PDF` by its bytes; a finisher of ``write_pdf``."""
-    import pydyf
+    import pydyf  # type: ignore[import-untyped]
 
     class Made(pydyf.Object):  # type: ignore[misc]
         """An object whose bytes are known."""
@@ -30,8 +30,7 @@ def make_once(_document: object, pdf: Any) -> None:
             self.data, self.compressible = data, original.compressible
 
     pdf.objects[:] = [
-        made if made.free == "f" else Made(made, _bytes(made, pydyf.Stream))
-        for made in pdf.objects
+        one if one.free == "f" else Made(one, _bytes(one, pydyf.Stream)) for one in pdf.objects
     ]
 
 

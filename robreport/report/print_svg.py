@@ -53,16 +53,17 @@ def advances_of(folder: Path) -> Advances:
 
 @lru_cache(maxsize=8)
 def _widths(path: Path) -> Mapping[int, float]:
-    from fontTools.ttLib import TTFont
+    from fontTools.ttLib import TTFont  # type: ignore[import-untyped]
 
     with TTFont(path, lazy=True) as font:
         em, metrics = font["head"].unitsPerEm, font["hmtx"].metrics
-        return {code: metrics[name][0] / em for code, name in font.getBestCmap().items()}
+        names: dict[int, str] = font.getBestCmap()
+        return {code: metrics[name][0] / em for code, name in names.items()}
 
 
 def _simplify(parent: ET.Element, inherited: Mapping[str, str], advances: Advances) -> None:
-    own = {key: parent.attrib[key] for key in ("fill", "stroke") if key in parent.attrib}
-    painted = {**inherited, **own}
+    painted = dict(inherited)
+    painted.update({key: parent.attrib[key] for key in ("fill", "stroke") if key in parent.attrib})
     kept: list[ET.Element] = []
     for child in parent:
         name = child.tag.rpartition("}")[2]

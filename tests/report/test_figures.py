@@ -15,9 +15,10 @@ import pytest
 
 from robreport.document import FailureBlock, FigureBlock, FigureGroup
 from robreport.errors import RenderError
-from robreport.report import chart_theme, figures, fonts, svg
+from robreport.report import chart_theme, drawing_cache, figures, fonts, svg
 from robreport.report.builtin import DEFAULT_THEME
 from robreport.report.compose import compose
+from robreport.report.drawing_cache import DrawingCache
 from robreport.report.figures import ChartProcess, fill_charts, render_charts
 from robreport.report.theme import Theme
 from tests.report import sample
@@ -173,6 +174,74 @@ def test_a_warmed_process_draws_the_same(tmp_path: Path, monkeypatch: pytest.Mon
     assert isinstance(render_charts([block({})], DEFAULT_THEME)[0], svg.Drawing)
     assert not figures._READY
     assert not warmed.running
+
+
+def test_without_charts_no_process_is_warmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "ChartProcess", None)
+    figures.warm_up(DEFAULT_THEME, charts=False, pdf=False)
+    assert not figures._READY
+
+
+def test_what_was_drawn_before_needs_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks = [block(chart(), "one"), block(chart(mark="bar"), "two"), block({"mark": "no"}, "bad")]
+    drawn = render_charts(blocks, DEFAULT_THEME, cache=tmp_path)
+    kept = sorted((tmp_path / "charts").iterdir())
+    assert len(kept) == 2  # what failed is tried again
+    assert isinstance(drawn[2], str)
+    assert drawn == render_charts(blocks, DEFAULT_THEME)
+    with monkeypatch.context() as patch:
+        patch.setattr(figures, "ChartProcess", None)
+        assert render_charts(blocks[:2], DEFAULT_THEME, cache=tmp_path) == drawn[:2]
+        moved = render_charts([replace(blocks[0], anchor="six")], DEFAULT_THEME, cache=tmp_path)
+    assert isinstance(moved[0], svg.Drawing)
+    assert isinstance(drawn[0], svg.Drawing)
+    assert moved[0].svg == drawn[0].svg.replace("one_", "six_")
+    # neither a damaged file nor another look is answered from the cache
+    for path, damage in zip(kept, (b"", kept[1].read_bytes()[:-9] + b"</svg>\xff"), strict=True):
+        path.write_bytes(damage)
+    assert render_charts(blocks[:2], DEFAULT_THEME, cache=tmp_path) == drawn[:2]
+    other = replace(DEFAULT_THEME, chart_config={"axis": {"gridColor": "#123456"}})
+    (bar,) = render_charts(blocks[1:2], other, cache=tmp_path)
+    assert isinstance(bar, svg.Drawing)
+    assert "#123456" in bar.svg
+    assert len(list((tmp_path / "charts").iterdir())) == 3
+
+
+def test_another_font_of_the_same_name_is_another_drawing(tmp_path: Path) -> None:
+    folder = DEFAULT_THEME.font_folder
+    for name, content in (("a", "Inter-Regular.ttf"), ("b", "Inter-Bold.ttf")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "Inter-Regular.ttf").write_bytes((folder / content).read_bytes())
+    one, same, other = (DrawingCache(tmp_path, tmp_path / name) for name in ("a", "a", "b"))
+    one.put("spec", "<svg/>")
+    assert same.get("spec") == "<svg/>"
+    assert other.get("spec") is None
+    assert same.get("spec ") is None
+
+
+def test_the_oldest_drawings_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = DrawingCache(tmp_path, DEFAULT_THEME.font_folder)
+    for i in range(4):
+        cache.put(str(i), "x" * 100)
+        os.utime(cache._path(str(i)), (i, i))
+    assert cache.get("0") is not None  # used now, so the youngest
+    monkeypatch.setattr(drawing_cache, "MOST_FILES", 3)
+    cache.prune()
+    assert [cache.get(str(i)) is not None for i in range(4)] == [True, False, True, True]
+    monkeypatch.setattr(drawing_cache, "MOST_BYTES", 2 * cache._path("0").stat().st_size)
+    os.utime(cache._path("2"), (1, 1))
+    cache.prune()
+    assert [cache.get(str(i)) is not None for i in range(4)] == [True, False, False, True]
+
+
+def test_a_cache_that_cannot_be_written_is_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    cache = DrawingCache(tmp_path / "file", DEFAULT_THEME.font_folder)
+    cache.put("spec", "<svg/>")
+    cache.prune()
+    assert cache.get("spec") is None
 
 
 def test_only_shapes_and_text_stay_in_a_drawing() -> None:

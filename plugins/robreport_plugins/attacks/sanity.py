@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from fractions import Fraction
 
 import numpy as np
 
@@ -170,7 +168,9 @@ def _places(campaign: Campaign) -> Sequence[tuple[Norm, float]]:
 
 def _tail(successes: int, n: int) -> float:
     """P(X >= successes) of X ~ Binomial(n, 1/2)."""
-    return float(Fraction(sum(math.comb(n, k) for k in range(successes, n + 1)), 2**n))
+    from scipy.stats import binom
+
+    return float(binom.sf(successes - 1, n, 0.5))
 
 
 def _place(trial: Trial) -> str:
