@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import shutil
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +25,7 @@ from robreport.plan import Plan, make_plan
 from robreport.plugins import Registry
 from robreport.prepare import Prepared, prepare
 from robreport.report.compose import compose
-from robreport.report.figures import fill_charts
+from robreport.report.figures import fill_charts, warm_up
 from robreport.report.records import RecordFiles
 from robreport.report.render import RenderContext
 from robreport.runfolder import no_space
@@ -87,8 +85,8 @@ def run_audit(
     for record in plan.registry.failed:
         watcher.warn(f"plugin {record.name} ({record.distribution}) was not loaded: {record.error}")
     if "pdf" in plan.spec.report.formats:
-        # its import takes half a second, which passes beside the measuring
-        threading.Thread(target=_import_weasyprint, daemon=True).start()
+        # WeasyPrint's import passes beside the measuring; the charts are likely drawn already
+        warm_up(plan.registry.themes[plan.spec.report.theme], charts=False)
     with workplace(plan.spec, use_cache, watcher) as (folder, cache):
         ran = run_plan(plan, folder=folder, cache=cache, observer=watcher, only=frozenset(only))
         if ran.input_problems and all(
@@ -102,11 +100,6 @@ def run_audit(
             files = tuple(sorted(p.name for p in fresh.iterdir()))
     code = ExitCode.INTERRUPTED if interrupted else exit_code(ran, plan, broken)
     return Audited(place=place, run=ran.run, exit_code=code, files=files)
-
-
-def _import_weasyprint() -> None:
-    with contextlib.suppress(Exception):  # whatever is wrong is said when a PDF is made
-        importlib.import_module("weasyprint")
 
 
 def write_run(
