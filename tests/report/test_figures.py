@@ -110,7 +110,8 @@ def test_a_chart_that_fails_becomes_a_sentence_and_the_others_stand() -> None:
     assert good.alt in first.reason
     assert isinstance(second, FigureBlock)
     assert second.svg.startswith("<svg")
-    assert fill_charts(filled, DEFAULT_THEME) is not None
+    again = fill_charts(filled, DEFAULT_THEME).sections[0].blocks[0].figures  # type: ignore[union-attr]
+    assert again == (first, second, third)
 
 
 def test_drawn_figures_are_not_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
