@@ -6,9 +6,10 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from robreport.cache import Cache
 from robreport.engine import Forecast, Observer, Quiet, Ran, forecast, open_workshop, run_plan
@@ -152,15 +153,25 @@ def write_documents(
     if formats:
         watcher.stage("drawing the charts")
         document = fill_charts(document, theme)
+    known = {name: registry.renderers[name] for name in formats if name in registry.renderers}
+    # begun first: other processes work at these while the rest are made here
+    begun = {
+        name: _begun(render.begin, document, theme, files)
+        for name, render in known.items()
+        if hasattr(render, "begin")
+    }
     for name in formats:
-        render = registry.renderers.get(name)
-        if render is None:
+        if name not in known:
             watcher.warn(f"no plugin offers the format {name!r}; it was left out")
             broken = True
             continue
         watcher.stage(f"writing report.{name}")
         try:
-            made = render(document, theme, files, RenderContext())
+            made = (
+                begun[name]()
+                if name in begun
+                else known[name](document, theme, files, RenderContext())
+            )
             content = made.encode() if isinstance(made, str) else bytes(memoryview(made))
         except Exception as error:
             # a renderer may be anybody's; the other formats stand
@@ -171,6 +182,19 @@ def write_documents(
             continue
         (folder / f"report.{name}").write_bytes(content)
     return broken
+
+
+def _begun(begin: Callable[..., Callable[[], Any]], *given: Any) -> Callable[[], Any]:
+    """Begin a document; what is wrong with it is raised when it is asked for."""
+    try:
+        return begin(*given, RenderContext())
+    except Exception as error:  # noqa: BLE001 - a renderer may be anybody's; the others stand
+        problem = error
+
+    def finish() -> Any:
+        raise problem
+
+    return finish
 
 
 def render_run(

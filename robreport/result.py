@@ -59,6 +59,8 @@ class Scalar:
         The true value lies beyond `value` in that direction ("> 0.3": no attack succeeded).
     label : str
         What a page calls it; made from the name when empty.
+    table : str
+        The key of the result's table that shows it; the page then does not list it again.
     """
 
     value: float | None
@@ -72,6 +74,7 @@ class Scalar:
     reason: str = ""
     censored: Literal["", ">", "<"] = ""
     label: str = ""
+    table: str = ""
 
     @classmethod
     def of(cls, value: float, interval: Interval, *, n: int, **rest: Any) -> Scalar:

@@ -97,7 +97,7 @@ def scalar_problem(scalar: Any) -> str:
             return f"{word} is {number}, which no record can hold; refuse it with a reason"
     if not _is_number(scalar.n) or not isinstance(scalar.n, int | np.integer) or scalar.n < 0:
         return f"n is {scalar.n!r}; a scalar needs the number of examples behind it"
-    if wrong := _not_texts(scalar, "unit", "method", "reason", "label"):
+    if wrong := _not_texts(scalar, "unit", "method", "reason", "label", "table"):
         return wrong
     for word, words in _SCALAR_WORDS.items():
         if not _is_one_of(getattr(scalar, word), words):
@@ -130,6 +130,8 @@ def result_problems(result: Any) -> list[str]:
             found.append(f"scalar name {name!r} has an empty or unprintable facet")
         if problem := scalar_problem(scalar):
             found.append(f"scalar {name}: {problem}")
+        elif scalar.table and scalar.table not in result.tables:
+            found.append(f"scalar {name} is shown by {scalar.table!r}, which is no table of it")
     for group in (result.tables, result.figures, result.images, result.arrays, result.artifacts):
         found += [
             f"{key!r} is not an id (lower case, digits, _ . -)"

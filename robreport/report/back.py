@@ -344,16 +344,20 @@ def appendix_section(
 
 
 def _checks(entries: Sequence[Entry], anchors: Anchors) -> list[Block]:
-    rows = tuple(
-        (entry.title, o.about.model or "", c.name,
-         Chip(status=Status.PASS if c.passed else Status.FAIL, text=wording.sentence(c.detail)))
-        for entry in entries
-        for o in entry.computed
-        for c in o.result.checks
-    )  # fmt: skip
-    if not rows:
+    seen: dict[tuple[str, str, bool, str], list[str]] = {}
+    for entry in entries:
+        for o in entry.computed:
+            for c in o.result.checks:
+                what = (entry.title, c.name, c.passed, wording.sentence(c.detail))
+                seen.setdefault(what, []).append(o.about.model or "")
+    if not seen:
         return []
-    titles = ("Measurement", "Model", "Check", "What was seen")
+    rows = tuple(
+        (title, check, ", ".join(model for model in models if model),
+         Chip(status=Status.PASS if passed else Status.FAIL, text=detail))
+        for (title, check, passed, detail), models in seen.items()
+    )  # fmt: skip
+    titles = ("Measurement", "Check", "Model", "What was seen")
     return [
         TableBlock(
             anchor=anchors.of("checks"),

@@ -38,6 +38,20 @@ def pdf_renderer(
     return render_pdf(document, theme, record, cache=context.cache if context else None)
 
 
+def _begin_pdf(
+    document: Document,
+    theme: Theme,
+    record: RecordFiles,
+    context: RenderContext | None = None,
+) -> Callable[[], bytes]:
+    from robreport.report.pdf import begin_pdf
+
+    return begin_pdf(document, theme, record, cache=context.cache if context else None)
+
+
+pdf_renderer.begin = _begin_pdf  # type: ignore[attr-defined]
+
+
 @hookimpl
 def register_renderers(register: Callable[[str, Any], None]) -> None:
     """Offer html and pdf."""

@@ -44,6 +44,7 @@ CONFIG: Mapping[str, Any] = {
         "tickColor": AXIS,
         "tickSize": 4,
         "labelLimit": 160,
+        "labelOverlap": True,
     },
     "axisBand": {"grid": False},
     "legend": {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import importlib
 import json
 import subprocess
 import sys
@@ -26,7 +25,7 @@ from robreport.document import (
 )
 from robreport.errors import RenderError
 from robreport.outcome import Status
-from robreport.report import chart_theme, fonts, svg
+from robreport.report import chart_theme, fonts, pdf_process, svg
 from robreport.report.cache_folder import default_cache
 from robreport.report.drawing_cache import DrawingCache
 from robreport.report.svg import Drawing
@@ -108,10 +107,10 @@ _ANY_CHART = {"data": {"values": []}, "mark": "point"}
 
 
 def warm_up(theme: Theme, *, charts: bool = True, pdf: bool = True) -> None:
-    """Start what takes its time to start: the charts' process and, in a thread, WeasyPrint.
+    """Start the processes of charts and of the PDF, which take their time to start.
 
-    Call it while something else is going on; the next `fill_charts` uses the process. Without
-    `charts` none is started: where the drawings are likely to be in the cache.
+    Call it while something else is going on; what is made next uses them. Without `charts` theirs
+    is not started: where the drawings are likely to be in the cache.
     """
     folder = theme.font_folder
     if charts and folder not in _READY:
@@ -119,13 +118,7 @@ def warm_up(theme: Theme, *, charts: bool = True, pdf: bool = True) -> None:
         process.send({"spec": _ANY_CHART})
         atexit.register(process.close)
     if pdf:
-        Thread(target=_import_weasyprint, daemon=True).start()
-
-
-def _import_weasyprint() -> None:
-    # whatever is wrong with it is said when it is needed
-    with suppress(OSError, ImportError, Warning):
-        importlib.import_module("weasyprint")
+        pdf_process.start()
 
 
 def _chart_process(folder: Path) -> ChartProcess:

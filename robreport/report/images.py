@@ -61,7 +61,13 @@ def grid(block: ImageBlock) -> Markup:
     rows, columns = images.shape[:2]
     height, width = images.shape[2:4]
     shown = _shown_width(width, columns)
-    parts: list[Markup | str] = [Markup('<table class="tiles">')]
+    cell, first = _cell_width(block), _label_width(block)
+    parts: list[Markup | str] = [
+        Markup('<table class="tiles" style="width:{}px"><colgroup>').format(first + columns * cell),
+        Markup('<col style="width:{}px"/>').format(first) if first else Markup(""),
+        Markup('<col style="width:{}px"/>').format(cell) * columns,
+        Markup("</colgroup>"),
+    ]
     if any(block.column_labels):
         parts.append(Markup("<thead><tr>"))
         if any(block.row_labels):
@@ -98,9 +104,20 @@ def grid(block: ImageBlock) -> Markup:
 
 def grid_width(block: ImageBlock) -> float:
     """Return about how wide a block's table of pictures is, in CSS pixels."""
-    columns, width = block.images.shape[1], block.images.shape[3]
+    return float(block.images.shape[1] * _cell_width(block) + _label_width(block))
+
+
+def _label_width(block: ImageBlock) -> int:
     longest = max((len(label) for label in block.row_labels), default=0)
-    return float(columns * (_shown_width(width, columns) + 7) + min(longest * 5.5 + 12, 120))
+    return min(round(longest * 5.5) + 12, 120) if longest else 0
+
+
+def _cell_width(block: ImageBlock) -> int:
+    """Width of a column: of its picture, or of the longest word under one."""
+    columns, width = block.images.shape[1], block.images.shape[3]
+    labels = [*block.column_labels, *(label for line in block.cell_labels for label in line)]
+    word = max((len(word) for label in labels for word in str(label).split()), default=0)
+    return max(_shown_width(width, columns), min(round(word * 5.6), 100)) + 7
 
 
 def _at(labels: tuple[str, ...], i: int) -> str:

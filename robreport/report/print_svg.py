@@ -19,6 +19,7 @@ from robreport.report import fonts
 _MOVED = re.compile(r"translate\((-?[\d.]+),\s*(-?[\d.]+)\)")
 _SIZE = re.compile(r"([\d.]+)(?:px)?")
 _WEIGHTS = {"normal": 400, "bold": 700}
+_DIGITS = re.compile(r"-?\d+\.\d{3,}(?![\de])")
 _SHIFTS = {"start": 0.0, "middle": 0.5, "end": 1.0}
 _PLACED = frozenset({"transform", "text-anchor", "x", "y"})
 _PLAIN = _PLACED | {"font-size", "font-weight", "font-family", "fill", "opacity"}
@@ -69,6 +70,8 @@ def _simplify(parent: ET.Element, inherited: Mapping[str, str], advances: Advanc
         name = child.tag.rpartition("}")[2]
         if child.get("opacity") == "1":
             del child.attrib["opacity"]
+        if child.get("opacity") == "0" and "id" not in child.attrib:
+            continue
         if name in _LINED and _unseen(child, painted):
             continue
         if name == "g":
@@ -81,12 +84,35 @@ def _simplify(parent: ET.Element, inherited: Mapping[str, str], advances: Advanc
                 kept += child
                 continue
         elif name == "text":
+            if not (child.text or len(child)):
+                continue
             child = _aligned(child, advances)
             if kept and _one_look(kept[-1], child):
                 _append(kept[-1], child)
                 continue
+        elif name == "path":
+            child.set("d", _DIGITS.sub(_shorter, child.get("d", "")))
+            if kept and _one_area(kept[-1], child, painted):
+                kept[-1].set("d", f"{kept[-1].get('d')}{child.get('d')}")
+                continue
         kept.append(child)
     parent[:] = kept
+
+
+def _shorter(number: re.Match[str]) -> str:
+    """A coordinate to a hundredth of a pixel."""
+    return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
+
+
+def _one_area(one: ET.Element, other: ET.Element, painted: Mapping[str, str]) -> bool:
+    """Whether two neighbours are opaque areas of one look, without edges: they paint as one."""
+    return (
+        one.tag == other.tag
+        and other.get("stroke", painted.get("stroke", "none")) == "none"
+        and set(other.attrib) <= {"d", "fill"}
+        and {**one.attrib, "d": ""} == {**other.attrib, "d": ""}
+        and other.get("d", "").startswith("M")
+    )
 
 
 def _unseen(shape: ET.Element, painted: Mapping[str, str]) -> bool:

@@ -26,7 +26,9 @@ from robreport.document import (
 from robreport.outcome import Computed, Failed, Requirement, Skipped, Status
 from robreport.report import wording
 from robreport.report.entries import Anchors, Entry
-from robreport.result import Column, Scalar, Table
+from robreport.report.panels import one_figure
+from robreport.report.side_by_side import one_table
+from robreport.result import Column, Figure, Scalar, Table
 
 INLINE_ROWS = 30
 """Longer tables stand in the appendix."""
@@ -68,11 +70,16 @@ class ResultsWriter:
     def evidence(self, entry: Entry, outcome: Computed, name: str) -> str:
         """Return the anchor where the named scalar, table, figure or pictures stand."""
         result, model = outcome.result, outcome.about.model
-        for kind, group in (
-            ("figure", result.figures), ("table", result.tables), ("images", result.images),
-        ):  # fmt: skip
-            if name in group:
-                return self.anchors.of(kind, entry.name, model, name)
+        if name in result.figures:
+            together = self._panels(entry, name) is not None
+            return self.anchors.of("figure", entry.name, "" if together else model, name)
+        if name in result.tables:
+            together = self._columns(entry, name) is not None
+            return self.anchors.of("table", entry.name, "" if together else model, name)
+        if name in result.scalars and result.scalars[name].table:
+            return self.evidence(entry, outcome, result.scalars[name].table)
+        if name in result.images:
+            return self.anchors.of("images", entry.name, model, name)
         return self.anchors.of("values", entry.name, "0")
 
     def _answers(self, entry: Entry) -> list[Block]:
@@ -137,20 +144,48 @@ class ResultsWriter:
     def _figures(self, entry: Entry) -> list[Block]:
         blocks: list[Block] = []
         for key in _keys(entry, "figures"):
-            figures = tuple(
-                FigureBlock(
-                    anchor=self.anchors.of("figure", entry.name, o.about.model, key),
-                    spec=o.result.figures[key].spec,
-                    title=o.result.figures[key].title,
-                    caption=o.result.figures[key].caption,
-                    alt=o.result.figures[key].alt,
-                    subject=self._subject(o),
-                )
-                for o in entry.computed
-                if key in o.result.figures
+            given = [(o, o.result.figures[key]) for o in entry.computed if key in o.result.figures]
+            together = self._panels(entry, key)
+            shown = (
+                (self._figure(entry, None, key, together),)
+                if together is not None
+                else tuple(self._figure(entry, o, key, figure) for o, figure in given)
             )
-            blocks.append(figures[0] if len(figures) == 1 else FigureGroup(figures=figures))
+            blocks.append(shown[0] if len(shown) == 1 else FigureGroup(figures=shown))
         return blocks
+
+    def _figure(
+        self, entry: Entry, outcome: Computed | None, key: str, figure: Figure
+    ) -> FigureBlock:
+        model = outcome.about.model if outcome is not None else ""
+        return FigureBlock(
+            anchor=self.anchors.of("figure", entry.name, model, key),
+            spec=figure.spec,
+            title=figure.title,
+            caption=figure.caption,
+            alt=figure.alt,
+            subject=self._subject(outcome) if outcome is not None else "",
+        )
+
+    def _panels(self, entry: Entry, key: str) -> Figure | None:
+        """The figure of all models, where theirs go together."""
+        return one_figure(
+            [
+                (o.about.model, o.result.figures[key])
+                for o in entry.computed
+                if o.about.model and key in o.result.figures
+            ]
+        )
+
+    def _columns(self, entry: Entry, key: str) -> Table | None:
+        """The table of all models, where theirs go together."""
+        return one_table(
+            [
+                (o.about.model, o.result.tables[key])
+                for o in entry.computed
+                if o.about.model and key in o.result.tables
+            ]
+        )
 
     def _images(self, entry: Entry) -> list[Block]:
         blocks: list[Block] = []
@@ -176,40 +211,46 @@ class ResultsWriter:
     def _tables(self, entry: Entry) -> list[Block]:
         blocks: list[Block] = []
         for key in _keys(entry, "tables"):
-            moved: list[TableBlock] = []
-            title = ""
-            for outcome in entry.computed:
-                table = outcome.result.tables.get(key)
-                if table is None:
-                    continue
-                block = self._table(entry, outcome, key, table)
-                if table.appendix or len(table.rows) > INLINE_ROWS:
-                    moved.append(block)
-                    title = table.title
-                else:
-                    blocks.append(block)
+            together = self._columns(entry, key)
+            shown = (
+                [self._table(entry, None, key, together)]
+                if together is not None
+                else [
+                    self._table(entry, o, key, o.result.tables[key])
+                    for o in entry.computed
+                    if key in o.result.tables
+                ]
+            )
+            moved = [block for block, appendix in shown if appendix]
+            blocks += [block for block, appendix in shown if not appendix]
             if moved:
                 self.long_tables += moved
                 links = tuple(Link(anchor=block.anchor) for block in moved)
+                title = _first(entry, key).title
                 blocks.append(Prose(text=f"{title}: in the appendix,", links=links))
         return blocks
 
-    def _table(self, entry: Entry, outcome: Computed, key: str, table: Table) -> TableBlock:
-        subject = self._subject(outcome)
-        return TableBlock(
-            anchor=self.anchors.of("table", entry.name, outcome.about.model, key),
+    def _table(
+        self, entry: Entry, outcome: Computed | None, key: str, table: Table
+    ) -> tuple[TableBlock, bool]:
+        """Return a table as a block, and whether it stands in the appendix."""
+        subject = self._subject(outcome) if outcome is not None else ""
+        model = outcome.about.model if outcome is not None else ""
+        block = TableBlock(
+            anchor=self.anchors.of("table", entry.name, model, key),
             title=f"{table.title}, {subject}" if subject else table.title,
             columns=table.columns,
             rows=table.rows[:MOST_ROWS],
             caption=table.caption,
             rows_total=len(table.rows) if len(table.rows) > MOST_ROWS else 0,
         )
+        return block, table.appendix or len(table.rows) > INLINE_ROWS
 
     def _subject(self, outcome: Computed) -> str:
         return outcome.about.model or "" if self.several else ""
 
     def _scalars(self, entry: Entry) -> list[Block]:
-        computed = [o for o in entry.computed if o.result.scalars]
+        computed = [o for o in entry.computed if _listed(o)]
         if not computed:
             return []
         if len(computed) == 1:
@@ -221,7 +262,7 @@ class ResultsWriter:
         ]
 
     def _scalars_of_one(self, entry: Entry, outcome: Computed) -> TableBlock:
-        scalars = outcome.result.scalars
+        scalars = _listed(outcome)
         labels = wording.scalar_labels(scalars, self.threats)
         subject = self._subject(outcome)
         return TableBlock(
@@ -244,14 +285,14 @@ class ResultsWriter:
     ) -> TableBlock:
         scalars: dict[str, Scalar] = {}
         for outcome in computed:
-            for name, scalar in outcome.result.scalars.items():
+            for name, scalar in _listed(outcome).items():
                 scalars.setdefault(name, scalar)
         labels = wording.scalar_labels(scalars, self.threats)
-        everything = [s for o in computed for s in o.result.scalars.values()]
+        everything = [s for o in computed for s in _listed(o).values()]
         row_by_row = len({s.method for s in everything if s.low is not None}) > MOST_METHODS
         rows = []
         for name, first in scalars.items():
-            cells = [o.result.scalars.get(name) for o in computed]
+            cells = [_listed(o).get(name) for o in computed]
             sizes = [s.n for s in cells if s is not None]
             n = sizes[0] if len(set(sizes)) == 1 else ", ".join(f"{size:,}" for size in sizes)
             values = [quantity_of(s) if s is not None else None for s in cells]
@@ -341,6 +382,16 @@ def _interval_words(scalars: Sequence[Scalar], methods: bool) -> str:
     if missing:
         text += f" Without interval: {'; '.join(part.rstrip('.') for part in missing)}."
     return text.strip()
+
+
+def _listed(outcome: Computed) -> dict[str, Scalar]:
+    """The scalars that no table of the result shows."""
+    return {name: s for name, s in outcome.result.scalars.items() if not s.table}
+
+
+def _first(entry: Entry, key: str) -> Table:
+    """The table of that key, of the first model that has it."""
+    return next(o.result.tables[key] for o in entry.computed if key in o.result.tables)
 
 
 def _keys(entry: Entry, group: str) -> list[str]:

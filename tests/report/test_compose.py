@@ -107,7 +107,7 @@ def test_evidence_leads_to_what_the_metric_named(document: Document) -> None:
              for p in find(document, kind)}  # fmt: skip
     values, figure, table, images = (parts[a] for a in register.items[0].evidence)
     assert values.title == "Measured values"
-    assert (figure.title, figure.subject) == ("Robust accuracy against ε", "cnn")
+    assert (figure.title, figure.subject) == ("Robust accuracy against ε", "")
     assert table.title == "Every point of the curve, cnn"
     assert (images.title, images.subject) == ("Clean, perturbed, perturbation", "cnn")
 
@@ -216,9 +216,10 @@ def test_models_of_one_measurement_share_a_section_and_a_table(document: Documen
     censored = table.rows[3][1]
     assert (censored.value, censored.censored, censored.low) == (0.3, ">", None)
     assert "Without interval: no attack succeeded on half of them." in table.caption
-    for group in find(section, FigureGroup):
-        assert [f.subject for f in group.figures] == ["cnn", "tree", "logistic"]
-    assert len(find(section, FigureGroup)) == 2
+    (pictures,) = find(section, FigureGroup)
+    assert [f.subject for f in pictures.figures] == ["cnn", "tree", "logistic"]
+    (curve,) = find(section, FigureBlock)
+    assert [panel["title"]["text"] for panel in curve.spec["concat"]] == ["cnn", "tree", "logistic"]
 
 
 def test_many_models_are_spread_over_several_tables() -> None:

@@ -12,7 +12,7 @@ import pydyf  # type: ignore[import-untyped]
 import pytest
 from fontTools.ttLib import TTFont  # type: ignore[import-untyped]
 
-from robreport.report import pdf, pdf_page, print_svg
+from robreport.report import pdf_page, pdf_typeset, print_svg
 from robreport.report.builtin import DEFAULT_THEME
 from robreport.report.pdf_objects import make_once
 from robreport.report.print_svg import plain
@@ -68,11 +68,33 @@ def test_a_turned_text_is_aligned_where_it_stands() -> None:
         '<text text-anchor="middle" font-size="10px">\u05d0\u05d1</text>',
         '<text text-anchor="middle" font-size="10px"><tspan>ab</tspan></text>',
         '<text text-anchor="other" font-size="10px">ab</text>',
-        '<text text-anchor="middle" font-size="10px" />',
     ],
 )
 def test_a_text_of_another_kind_stays(text: str) -> None:
     assert printed(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<text text-anchor="middle" font-size="10px" />',
+        '<text font-size="10px" opacity="0">ab</text>',
+    ],
+)
+def test_a_text_that_nobody_sees_goes(text: str) -> None:
+    assert printed(f'{text}<path d="M0,0h1" />') == '<path d="M0,0h1" />'
+
+
+def test_neighbouring_areas_of_one_look_become_one_to_a_hundredth_of_a_pixel() -> None:
+    one, two = '<path d="M0.12345,0h1v1Z" fill="red" />', '<path d="M2,-3.999h1v1Z" fill="red" />'
+    assert printed(one + two) == '<path d="M0.12,0h1v1ZM2,-4h1v1Z" fill="red" />'
+    for other in (
+        '<path d="M2,0h1v1Z" fill="blue" />',
+        '<path d="M2,0h1v1Z" fill="red" stroke="blue" />',
+        '<path d="M2,0h1v1Z" fill="red" opacity="0.5" />',
+        '<path d="m2,0h1v1Z" fill="red" />',
+    ):
+        assert printed(one + other).count("<path") == 2
 
 
 def test_what_nobody_sees_goes_and_what_is_referred_to_stays() -> None:
@@ -128,7 +150,7 @@ def test_objects_are_made_once_and_say_the_same() -> None:
 
 
 def test_a_page_that_is_no_xml_is_read_as_html() -> None:
-    weasyprint = pdf._weasyprint()
+    weasyprint = pdf_typeset.import_weasyprint()
     fetcher = weasyprint.urls.URLFetcher()
     for text in (
         "<!DOCTYPE html>\n<html lang='en'><body><p>a</p></body></html>",
@@ -142,7 +164,7 @@ def test_a_page_that_is_no_xml_is_read_as_html() -> None:
 
 
 def test_only_pages_without_notes_do_without_their_styles() -> None:
-    weasyprint = pdf._weasyprint()
+    weasyprint = pdf_typeset.import_weasyprint()
     html = "<!DOCTYPE html><html><body><ul><li>a<i>one</i></li></ul></body></html>"
     boxes = []
     for style in ("", "i { float: footnote }"):

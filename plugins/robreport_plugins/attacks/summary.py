@@ -30,7 +30,15 @@ class Point:
     success: Scalar
 
 
-def share(hits: int, n: int, *, better: Better, bound: Bound = "exact", label: str = "") -> Scalar:
+def share(
+    hits: int,
+    n: int,
+    *,
+    better: Better,
+    bound: Bound = "exact",
+    label: str = "",
+    table: str = "",
+) -> Scalar:
     """Return a share with its Clopper-Pearson interval, or refused when n is 0."""
     if n == 0:
         return Scalar(
@@ -40,10 +48,20 @@ def share(hits: int, n: int, *, better: Better, bound: Bound = "exact", label: s
             better=better,
             bound=bound,
             label=label,
+            table=table,
             reason="the model gets none of the inputs right, so no attack can succeed",
         )
     interval = stats.clopper_pearson(hits, n)
-    return Scalar.of(hits / n, interval, n=n, unit="share", better=better, bound=bound, label=label)
+    return Scalar.of(
+        hits / n,
+        interval,
+        n=n,
+        unit="share",
+        better=better,
+        bound=bound,
+        label=label,
+        table=table,
+    )
 
 
 def clean(campaign: Campaign) -> Scalar:
@@ -65,10 +83,16 @@ def points(campaign: Campaign, threats: Sequence[ThreatModel]) -> tuple[Point, .
                 bound="upper",
                 better="higher",
                 label=f"Robust accuracy, {where}",
+                table="worst_case",
             )
             # More attacks could only raise it, hence a lower bound.
             success = share(
-                broken, right, bound="lower", better="lower", label=f"Attack success, {where}"
+                broken,
+                right,
+                bound="lower",
+                better="lower",
+                label=f"Attack success, {where}",
+                table="worst_case",
             )
             found.append(Point(threat=threat, eps=eps, robust=robust, success=success))
     return tuple(found)
@@ -149,7 +173,9 @@ def scalars(campaign: Campaign, threats: Sequence[ThreatModel]) -> dict[str, Sca
             name = f"attack_success_rate[{p.threat.name}, {p.eps}, {trial.attack.name}]"
             label = f"{trial.attack.title} success, {p.threat.norm.symbol} \u03b5 = {p.eps}"
             hits = int(trial.broken.sum())
-            found[name] = share(hits, right, bound="lower", better="lower", label=label)
+            found[name] = share(
+                hits, right, bound="lower", better="lower", label=label, table="attacks"
+            )
     for threat in threats:
         label = f"Median \u03b5 that breaks, {threat.norm.symbol}"
         found[f"median_broken_eps[{threat.name}]"] = median_radius(
@@ -163,8 +189,8 @@ WORST_COLUMNS = (
     Column(key="norm", title="norm"),
     Column(key="eps", title="\u03b5"),
     Column(key="clean", title="clean accuracy", kind="share_interval"),
-    Column(key="robust", title="robust accuracy", kind="share_interval"),
-    Column(key="success", title="attack success", kind="share_interval"),
+    Column(key="robust", title="robust accuracy, at most", kind="share_interval"),
+    Column(key="success", title="attack success, at least", kind="share_interval"),
     Column(key="broken", title="broken", kind="integer"),
     Column(key="right", title="of", kind="integer"),
     Column(key="n", title="n", kind="integer"),
@@ -208,7 +234,7 @@ def attack_table(campaign: Campaign, threats: Sequence[ThreatModel], params: Sui
         Column(key="steps", title="steps", kind="integer"),
         Column(key="restarts", title="restarts", kind="integer"),
         Column(key="clean", title="clean", kind="share"),
-        Column(key="robust", title="robust accuracy", kind="share_interval"),
+        Column(key="robust", title="accuracy left", kind="share_interval"),
         Column(key="success", title="success", kind="share"),
         Column(key="size", title="median size, successes", kind="number"),
         Column(key="gradients", title="gradients", kind="integer"),

@@ -29,8 +29,9 @@ def measure(bundle: Bundle, params: ClassificationParams, ctx: Context) -> Resul
     scalars = _label_scalars(given, per_class, params, ctx)
     scores = _Scores.of(given, params)
     scalars |= _probability_scalars(given, scores, params, ctx)
-    made_tables = {"per_class": tables.per_class(given.names, per_class)}
-    made_tables["confusion"] = tables.confusion(given.names, matrix)
+    made_tables = {"per_class": tables.per_class(given.names, per_class, matrix)}
+    if (pairs := tables.confusion(given.names, matrix)) is not None:
+        made_tables["confusion"] = pairs
     figures = {"confusion": charts.confusion(given.names, matrix)}
     arrays: dict[str, Any] = {"correct": given.correct}
     if scores is not None:

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from robreport import Column, Table, stats
 from robreport_plugins.methods.calibration import Reliability
 from robreport_plugins.methods.labels import ClassScores, IntArray
 
-# A whole matrix of more classes than this is no table that anybody reads.
+# Up to here each class says what its examples were taken for.
 _WHOLE = 15
 _MOST_PAIRS = 200
 
 
-def per_class(names: tuple[str, ...], scores: ClassScores) -> Table:
-    """Return examples, predictions, precision, recall and F1 of every class."""
+def per_class(names: tuple[str, ...], scores: ClassScores, matrix: IntArray) -> Table:
+    """Return examples, predictions, precision, recall and F1 of every class.
+
+    Of few classes, also what the wrongly labelled examples were taken for: the whole matrix.
+    """
+    whole = len(names) <= _WHOLE
     rows = []
     for i, name in enumerate(names):
         n, asked, hits = (int(a[i]) for a in (scores.examples, scores.predictions, scores.hits))
         f1 = float(scores.f1[i])
         rows.append((
             name, n, asked, _share(hits, asked), _share(hits, n), None if np.isnan(f1) else f1,
+            *((_taken_for(names, matrix[i], i),) if whole else ()),
         ))  # fmt: skip
     return Table(
         title="Performance per class",
@@ -33,11 +36,13 @@ def per_class(names: tuple[str, ...], scores: ClassScores) -> Table:
             Column(key="precision", title="Precision", kind="share_interval"),
             Column(key="recall", title="Recall", kind="share_interval"),
             Column(key="f1", title="F1", kind="share"),
+            *((Column(key="taken_for", title="Taken for"),) if whole else ()),
         ),
         rows=tuple(rows),
         caption=(
             "Precision: right among those given the label. Recall: right among those of the class. "
             "95 % Wilson intervals. Empty: no example to make it from."
+            + (" Taken for: wrong labels of its examples, with how often." if whole else "")
         ),
         appendix=len(names) > 25,
     )
@@ -50,22 +55,16 @@ def _share(hits: int, n: int) -> list[float] | None:
     return [hits / n, interval.low, interval.high]
 
 
-def confusion(names: tuple[str, ...], matrix: IntArray) -> Table:
-    """Return the matrix, or for many classes its most frequent confusions."""
+def _taken_for(names: tuple[str, ...], row: IntArray, own: int) -> str:
+    """Return the wrong labels of a class with their counts, most frequent first."""
+    wrong = [(-int(count), j) for j, count in enumerate(row) if count and j != own]
+    return ", ".join(f"{names[j]} ({-count:,})" for count, j in sorted(wrong))
+
+
+def confusion(names: tuple[str, ...], matrix: IntArray) -> Table | None:
+    """Return the most frequent confusions of many classes; of few, `per_class` has all."""
     if len(names) <= _WHOLE:
-        columns = tuple(
-            Column(key=f"p{i}", title=name, kind="integer") for i, name in enumerate(names)
-        )
-        whole: list[tuple[Any, ...]] = [
-            (name, *(int(c) for c in matrix[i])) for i, name in enumerate(names)
-        ]
-        return Table(
-            title="Confusion matrix",
-            columns=(Column(key="true", title="True class"), *columns),
-            rows=tuple(whole),
-            caption="Examples of each true class (row) by the label given (column).",
-            appendix=True,
-        )
+        return None
     pairs = confused_pairs(matrix)[:_MOST_PAIRS]
     rows = [(names[i], names[j], count, count / int(matrix[i].sum())) for i, j, count in pairs]
     return Table(
@@ -96,13 +95,12 @@ def reliability(bins: Reliability) -> Table:
     rows = []
     for b in np.flatnonzero(bins.counts):
         n, hits = int(bins.counts[b]), int(bins.hits[b])
-        low, high = float(bins.edges[b]), float(bins.edges[b + 1])
-        rows.append((low, high, n, float(bins.confidence[b]), _share(hits, n)))
+        bounds = f"{100 * bins.edges[b]:.3g} to {100 * bins.edges[b + 1]:.3g} %"
+        rows.append((bounds, n, float(bins.confidence[b]), _share(hits, n)))
     return Table(
         title="Reliability",
         columns=(
-            Column(key="from", title="Confidence above", kind="share"),
-            Column(key="to", title="up to", kind="share"),
+            Column(key="bin", title="Confidence"),
             Column(key="n", title="Examples", kind="integer"),
             Column(key="confidence", title="Mean confidence", kind="share"),
             Column(key="accuracy", title="Accuracy", kind="share_interval"),

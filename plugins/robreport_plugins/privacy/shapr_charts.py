@@ -25,31 +25,38 @@ def by_rank(scores: FloatArray, thresholds: tuple[float, ...], irrelevant: float
     ordered = np.sort(scores)[::-1]
     drawn = ranks(scores.size)
     rows = [{"rank": int(r), "score": float(ordered[r - 1])} for r in drawn]
-    # Thresholds are named at the left, where the curve is high, the others at the right.
-    levels = [{"line": f"threshold {t:g}", "score": t, "rank": 1} for t in thresholds]
-    averages = [
-        {"line": "mean", "score": float(scores.mean()), "rank": scores.size},
-        {"line": "never matters", "score": irrelevant, "rank": scores.size},
+    levels = [
+        *({"line": "threshold", "score": t} for t in thresholds),
+        {"line": "mean", "score": float(scores.mean())},
+        {"line": "never matters", "score": irrelevant},
     ]
-    x = alt.X("rank:Q", title="Rank of the training record (logarithmic)",
+    dashes = alt.Scale(
+        domain=["threshold", "mean", "never matters"], range=[[6, 4], [1, 0], [1, 3]]
+    )
+    x = alt.X("rank:Q", title="Rank of the record (log)",
               scale=alt.Scale(type="log", domain=[1, max(2, scores.size)], nice=False),
-              axis=alt.Axis(format="~s"))  # fmt: skip
+              axis=alt.Axis(format="~s", values=[10**e for e in range(10) if 10**e <= scores.size]),
+    )  # fmt: skip
     y = alt.Y("score:Q", title="SHAPr")
     curve = alt.Chart(alt.InlineData(values=rows)).encode(x=x, y=y, tooltip=["rank:Q", "score:Q"])
-    lines: list[Any] = []
-    for values, left, dash in ((levels, True, [5, 4]), (averages, False, [1, 3])):
-        base = alt.Chart(alt.InlineData(values=values)).encode(y=y, tooltip=["line:N", "score:Q"])
-        words = base.mark_text(align="left" if left else "right", dx=4 if left else -4, dy=-6)
-        lines += [base.mark_rule(strokeDash=dash), words.encode(x=x, text="line:N")]
+    lines = (
+        alt.Chart(alt.InlineData(values=levels))
+        .mark_rule()
+        .encode(
+            y=y,
+            strokeDash=alt.StrokeDash("line:N", scale=dashes, legend=alt.Legend(title=None)),
+            tooltip=["line:N", "score:Q"],
+        )
+    )
     above = ", ".join(f"{int(np.sum(scores > t + ROUNDING)):,} above {t:g}" for t in thresholds)
     return Figure.from_chart(
-        alt.layer(*lines, curve.mark_line(), curve.mark_point(filled=True, size=18)).properties(
+        alt.layer(lines, curve.mark_line(), curve.mark_point(filled=True, size=18)).properties(
             width=_WIDTH, height=260
         ),
         title="Score of each training record, from the most exposed",
         caption=(
-            "Training records ordered by score; dots are the records drawn. Lines: the mean, what "
-            "an average record that never matters would score, and the thresholds."
+            "Training records ordered by score; dots are the records drawn. Lines: the thresholds, "
+            "the mean, and what an average record that never matters would score."
         ),
         alt=(
             f"Falling curve of {scores.size:,} scores from {ordered[0]:.3g} to {ordered[-1]:.3g}; "
@@ -64,6 +71,7 @@ def distribution(scores: FloatArray) -> Figure:
     rows = [
         {"from": float(edges[i]), "to": float(edges[i + 1]), "n": int(c)}
         for i, c in enumerate(counts)
+        if c
     ]
     # The scale's own ticks are those of a linear one: all of them at the top.
     ticks = [0, *(t for e in range(9) for t in (10**e, 3 * 10**e) if t <= counts.max())]
@@ -75,7 +83,7 @@ def distribution(scores: FloatArray) -> Figure:
             x2="to:Q",
             y=alt.Y(
                 "n:Q",
-                title="Records (symmetric log)",
+                title="Records (log)",
                 scale=alt.Scale(type="symlog"),
                 axis=alt.Axis(values=ticks),
             ),
@@ -103,8 +111,8 @@ def per_class(scores: FloatArray, y: IntArray, names: tuple[str, ...]) -> Figure
         own = scores[y == c]
         marks = [float(q) for q in np.quantile(own, CLASS_QUANTILES)]
         rows.append(
-            {"class": names[c], "low": marks[0], "q1": marks[1], "median": marks[2],
-             "q3": marks[3], "high": marks[4], "max": float(own.max())}
+            {"class": names[c], "low": marks[0], "median": marks[1], "high": marks[2],
+             "max": float(own.max())}
         )  # fmt: skip
     found = len(rows)
     if found > _MOST_CLASSES:
@@ -120,7 +128,6 @@ def per_class(scores: FloatArray, y: IntArray, names: tuple[str, ...]) -> Figure
     size = max(2, height // len(rows) // 2)
     drawn = (
         base.mark_rule().encode(x=alt.X("low:Q", title=title), x2="high:Q")
-        + base.mark_bar(opacity=0.5, size=size).encode(x=alt.X("q1:Q", title=title), x2="q3:Q")
         + base.mark_tick(thickness=2, size=size).encode(x=alt.X("median:Q", title=title))
         + base.mark_point(size=24).encode(x=alt.X("max:Q", title=title))
     )
@@ -130,8 +137,8 @@ def per_class(scores: FloatArray, y: IntArray, names: tuple[str, ...]) -> Figure
         drawn.properties(width=_WIDTH, height=height),
         title="Scores per class",
         caption=(
-            "Line: from the 5 % to the 95 % quantile; bar: the middle half; tick: median; circle: "
-            "the highest score." + (most if found > _MOST_CLASSES else "")
+            "Line: from the 5 % to the 95 % quantile; tick: median; circle: the highest score."
+            + (most if found > _MOST_CLASSES else "")
         ),
         alt=(
             f"Spread of the scores of {len(rows)} classes. Class {worst['class']} reaches highest: "

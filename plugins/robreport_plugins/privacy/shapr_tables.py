@@ -14,7 +14,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 _BARS = 24
-CLASS_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+CLASS_QUANTILES = (0.05, 0.5, 0.95)
 
 
 def most_exposed(
@@ -29,17 +29,16 @@ def most_exposed(
 ) -> Table:
     """Return the records of highest score, by their row number in the source."""
     rows = []
-    for rank, i in enumerate(top.tolist(), start=1):
+    for i in top.tolist():
         interval = spread.of_record(i)
         score = float(scores[i])
         ends = [score, None, None] if interval is None else [score, interval.low, interval.high]
         label = int(y[i])
         own = float(outputs[i, label]) if label < outputs.shape[1] else None
-        rows.append((rank, int(index[i]), names[label], ends, float(irrelevant[i]), own))
+        rows.append((int(index[i]), names[label], ends, float(irrelevant[i]), own))
     return Table(
         title="The most exposed training records",
         columns=(
-            Column(key="rank", title="Rank", kind="integer"),
             Column(key="record", title="Row in the source", kind="integer"),
             Column(key="class", title="Class"),
             Column(key="score", title="SHAPr", kind="interval"),
@@ -48,8 +47,8 @@ def most_exposed(
         ),
         rows=tuple(rows),
         caption=(
-            "95 % jackknife intervals over groups of test points. A record picked as the highest "
-            "owes a part of that to chance, which its interval does not show."
+            "The most exposed first. 95 % jackknife intervals over groups of test points. A record "
+            "picked as the highest owes a part of that to chance, which its interval does not show."
         ),
         appendix=top.size > 25,
     )
@@ -112,7 +111,10 @@ def distribution(scores: FloatArray) -> Table:
             Column(key="to", title="to", kind="number"),
             Column(key="n", title="Records", kind="integer"),
         ),
-        rows=tuple((float(edges[i]), float(edges[i + 1]), int(c)) for i, c in enumerate(counts)),
+        rows=tuple(
+            (float(edges[i]), float(edges[i + 1]), int(c)) for i, c in enumerate(counts) if c
+        ),
+        caption="Ranges without records are left out.",
         appendix=True,
     )
 

@@ -1,0 +1,122 @@
+"""The process that sets the type: its protocol, and what becomes of one that breaks."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+from io import BytesIO
+from typing import Any
+
+import pytest
+
+from robreport.errors import RenderError
+from robreport.report import pdf_process, pdf_typeset
+from robreport.report.pdf_job import Attachment, read_job, read_parts, write_job, write_parts
+
+JOB = replace(
+    pdf_typeset._FIRST,
+    drawings={"a:b": "<svg>\u03b5</svg>"},
+    attachments=(
+        Attachment(name="a.bin", description="A", relationship="Data", content=b"\n1 2\n\x00"),
+        Attachment(name="b.bin", description="B", relationship="Data", content=b""),
+    ),
+)
+
+
+def test_a_job_arrives_as_it_was_sent() -> None:
+    pipe = BytesIO()
+    write_job(JOB, pipe)
+    write_job(pdf_typeset._FIRST, pipe)
+    pipe.seek(0)
+    assert read_job(pipe) == JOB
+    assert read_job(pipe) == pdf_typeset._FIRST
+    assert read_job(pipe) is None
+
+
+@pytest.mark.parametrize("text", [b"x\n", b"-1\n", b"5\nabc", b"999999999999999\n", b"3 1\nabc"])
+def test_damaged_input_is_refused(text: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        read_parts(BytesIO(text))
+
+
+def test_parts_may_hold_anything() -> None:
+    pipe = BytesIO()
+    write_parts(pipe, b"", b"\n", b"12 3\n")
+    pipe.seek(0)
+    assert read_parts(pipe) == [b"", b"\n", b"12 3\n"]
+    assert read_parts(pipe) == []
+
+
+def test_the_process_answers_job_after_job_with_the_same_bytes() -> None:
+    first = pdf_process.begin(JOB)()
+    assert first.startswith(b"%PDF-")
+    (process,) = pdf_process._IDLE
+    assert pdf_process.begin(JOB)() == first == pdf_typeset.typeset(JOB)
+    assert [process] == pdf_process._IDLE
+
+
+def test_two_jobs_at_a_time_have_a_process_each() -> None:
+    one, two = pdf_process.begin(JOB), pdf_process.begin(replace(JOB, page="<p>two</p>"))
+    pages = two(), one()
+    assert pages[0] != pages[1]
+    assert pdf_process.begin(JOB)() == pages[1]
+
+
+def test_a_process_that_was_ended_is_replaced() -> None:
+    pdf_process.begin(JOB)()
+    for idle in pdf_process._IDLE:
+        idle._process.kill()
+        idle._process.wait()
+    assert pdf_process.begin(JOB)().startswith(b"%PDF-")
+
+
+def test_a_process_that_ends_at_its_job_is_named_and_gone() -> None:
+    finish = pdf_process.begin(JOB)
+    working = pdf_process._ALIVE[-1]
+    os.kill(working._process.pid, signal.SIGSTOP)
+    working._process.kill()
+    while working._process.stdout is not None and working._process.stdout.read(65536):
+        pass  # what it had answered already
+    with pytest.raises(RenderError, match=r"ended early \(exit status -9\)"):
+        finish()
+    assert working not in pdf_process._ALIVE
+    assert working not in pdf_process._IDLE
+
+
+def test_ctrl_c_is_for_the_one_who_asks() -> None:
+    pdf_process.begin(JOB)()
+    (process,) = pdf_process._IDLE
+    os.kill(process._process.pid, signal.SIGINT)
+    assert pdf_process.begin(JOB)().startswith(b"%PDF-")
+    assert [process] == pdf_process._IDLE
+
+
+def test_a_page_that_breaks_the_library_is_a_clear_error() -> None:
+    broken = replace(JOB, fonts={"robreport-font:x": "/nowhere"}, finished=-1e300)
+    with pytest.raises(RenderError, match="the PDF could not be set: "):
+        pdf_process.begin(broken)()
+    assert pdf_process.begin(JOB)().startswith(b"%PDF-")
+
+
+def test_missing_libraries_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: Any) -> Any:
+        raise OSError("cannot load library 'libpango'\nmore")
+
+    monkeypatch.setattr(pdf_typeset, "import_weasyprint", missing)
+    kind, text = pdf_typeset._answer(JOB)
+    assert (kind, text) == (b"missing", b"cannot load library 'libpango'")
+    with pytest.raises(RenderError, match=r"needs the Pango library.*'libpango'\); install it"):
+        pdf_process._content(kind, text)
+
+
+@pytest.fixture(autouse=True)
+def _alone() -> Any:
+    """Begin and end without idle processes."""
+    while pdf_process._ALIVE:
+        pdf_process._ALIVE[0].close()
+    pdf_process._IDLE.clear()
+    yield
+    while pdf_process._ALIVE:
+        pdf_process._ALIVE[0].close()
+    pdf_process._IDLE.clear()
