@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,13 @@ FloatArray = npt.NDArray[np.float64]
 
 _NO_SPREAD = "every resample gives the same value, so its spread says nothing"
 _SMALL = 100
+_LABELS = {
+    "macro_f1": "Macro F1",
+    "top5_accuracy": "Top-5 accuracy",
+    "roc_auc_ovr": "ROC AUC, each class against the rest",
+    "calibration_error_if_calibrated": "The same of a calibrated model",
+    "uncertainty_rejection_auc": "Accuracy as the least certain are rejected",
+}
 
 
 def measure(bundle: Bundle, params: ClassificationParams, ctx: Context) -> Result:
@@ -29,6 +37,8 @@ def measure(bundle: Bundle, params: ClassificationParams, ctx: Context) -> Resul
     scalars = _label_scalars(given, per_class, params, ctx)
     scores = _Scores.of(given, params)
     scalars |= _probability_scalars(given, scores, params, ctx)
+    labelled = {**_LABELS, "cvar_log_loss": f"Mean of the worst {100 * params.tail:g} % log losses"}
+    scalars = {n: replace(s, label=labelled.get(n, s.label)) for n, s in scalars.items()}
     made_tables = {"per_class": tables.per_class(given.names, per_class, matrix)}
     if (pairs := tables.confusion(given.names, matrix)) is not None:
         made_tables["confusion"] = pairs

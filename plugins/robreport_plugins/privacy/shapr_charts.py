@@ -44,7 +44,9 @@ def by_rank(scores: FloatArray, thresholds: tuple[float, ...], irrelevant: float
         .mark_rule()
         .encode(
             y=y,
-            strokeDash=alt.StrokeDash("line:N", scale=dashes, legend=alt.Legend(title=None)),
+            strokeDash=alt.StrokeDash(
+                "line:N", scale=dashes, legend=alt.Legend(title=None, symbolType="stroke")
+            ),
             tooltip=["line:N", "score:Q"],
         )
     )

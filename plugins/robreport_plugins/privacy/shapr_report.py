@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -111,6 +111,13 @@ def _side(bundle: Bundle, split: Split, rows: IntArray) -> _Side:
     return _Side(outputs=outputs, y=split.labels[rows], rows=rows, whole=len(split))
 
 
+_LABELS = {
+    "max_shapr": "Highest SHAPr",
+    "mean_shapr": "Mean SHAPr",
+    "irrelevant_shapr": "SHAPr of a record that never matters",
+}
+
+
 def _scalars(
     found: ShaprScores, spread: Spread, thresholds: tuple[float, ...]
 ) -> dict[str, Scalar]:
@@ -147,7 +154,17 @@ def _scalars(
         else:
             reason = "no interval: the scores around it are all the same"
             values[name] = Scalar(value=value, n=n, better="lower", reason=reason)
-    return values
+    return {name: replace(scalar, label=_label(name)) for name, scalar in values.items()}
+
+
+def _label(name: str) -> str:
+    base, _, facet = name.rstrip("]").partition("[")
+    if base == "share_above":
+        above = "one that never matters" if facet == "irrelevant" else facet
+        return f"Records that score above {above}"
+    if base == "shapr_quantile":
+        return f"SHAPr, {100 * float(facet):g} % quantile"
+    return _LABELS[base]
 
 
 def _tail_finding(
