@@ -246,7 +246,8 @@ def exit_code(ran: Ran, plan: Plan, broken: bool) -> ExitCode:
         return ExitCode.UNUSABLE
     if broken or plan.registry.failed or any(isinstance(o, Failed) for o in ran.run.outcomes):
         return ExitCode.FAILED
-    if ran.run.verdict.status in (Status.FAIL, Status.INCONCLUSIVE, Status.NOT_RUN):
+    # not run: whatever is missing has its entry's leave
+    if ran.run.verdict.status in (Status.FAIL, Status.INCONCLUSIVE):
         return ExitCode.REQUIREMENT
     return ExitCode.OK
 

@@ -331,3 +331,20 @@ def test_a_comparison_is_made_anew_when_a_name_changes(tmp_path: Path) -> None:
     found = [outcome(tmp_path / name / "audit", "planted.names") for name in ("first", "second")]
     rows = [entry["tables"]["names"]["rows"] for entry in found]
     assert rows == [[["good@m"]], [["renamed@other"]]]
+
+
+@pytest.mark.parametrize(
+    ("leave", "code", "verdict"), [("true", 0, "not-run"), ("false", 1, "fail")]
+)
+def test_an_entry_may_have_leave_to_be_missing(
+    tmp_path: Path, leave: str, code: int, verdict: str
+) -> None:
+    table = (
+        '[[metrics]]\nid = "privacy.shapr"\nrequire = ["max_shapr <= 2"]\n'
+        f"allow_missing = {leave}\n"
+    )
+    path = spec(tmp_path, table, head='output = "out"')
+    done = command("run", path, cache=tmp_path / "cache")
+    assert done.returncode == code, done.stderr
+    assert outcome(tmp_path / "out", "privacy.shapr")["status"] == "not-run"
+    assert record(tmp_path / "out")["verdict"]["status"] == verdict
