@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.metadata
 import platform
 import shutil
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from robreport import __version__
 from robreport.cache import digest, distribution_digest
+from robreport.distributions import version_of
 
 NUMERICAL = (
     "numpy", "scipy", "pandas", "scikit-learn", "numba", "torch", "onnxruntime",
@@ -22,13 +22,8 @@ DOCUMENT = ("altair", "vl-convert-python", "jinja2", "weasyprint", "pluggy", "py
 
 def versions(names: tuple[str, ...]) -> dict[str, str]:
     """Return the installed versions of those distributions that are installed."""
-    found = {}
-    for name in names:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    found = {name: version_of(name) for name in names}
+    return {name: version for name, version in found.items() if version}
 
 
 def find_device(wanted: str) -> str:

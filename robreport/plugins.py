@@ -16,6 +16,7 @@ import pluggy
 from robreport import hookspecs
 from robreport.bundle import Needs
 from robreport.document import Section
+from robreport.distributions import name_and_version
 from robreport.errors import PluginError, near_misses
 from robreport.metric import Comparison, Metric, Params
 from robreport.result import facets
@@ -351,16 +352,11 @@ def _offered(
 ) -> tuple[str, str, list[importlib.metadata.EntryPoint]]:
     """Return name, version and plugins of a distribution; what cannot be read is left out."""
     try:
+        name, version = name_and_version(installation)
         points = [point for point in installation.entry_points if point.group == GROUP]
-        if not points:
-            return _name_of(installation), "", []
-        return _name_of(installation), str(installation.version or "unknown"), points
+        return name or "unknown", version or "unknown", points
     except Exception as error:  # noqa: BLE001 - anybody's metadata, damaged in any way
         return f"unreadable: {error}", "", []
-
-
-def _name_of(installation: importlib.metadata.Distribution) -> str:
-    return str(installation.metadata["Name"] or "unknown")
 
 
 def _normal(distribution: str) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 
+from robreport.distributions import version_of
 from robreport.report.cache_folder import default_cache, keep
 from robreport.report.figures import ChartProcess
 
@@ -20,7 +20,7 @@ def vega_bundle(cache: Path | None = None) -> str:
     A document without it shows the same charts, only still.
     """
     folder = (cache or default_cache()) / "charts"
-    path = folder / f"vega-{version('vl-convert-python')}.js"
+    path = folder / f"vega-{version_of('vl-convert-python')}.js"
     with suppress(OSError, UnicodeDecodeError):
         if path.stat().st_size <= _LARGEST:
             text = path.read_text("utf-8")

@@ -6,9 +6,9 @@ import hashlib
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 
+from robreport.distributions import version_of
 from robreport.report import fonts
 from robreport.report.cache_folder import keep
 
@@ -30,7 +30,7 @@ class DrawingCache:
 
     def __init__(self, cache: Path, font_folder: Path) -> None:
         self._folder = cache / "charts"
-        digest = hashlib.sha256(version("vl-convert-python").encode())
+        digest = hashlib.sha256(version_of("vl-convert-python").encode())
         for font in fonts.font_files(font_folder, "ttf"):
             digest.update(f"\n{font.path.name}\n".encode())
             digest.update(hashlib.sha256(font.path.read_bytes()).digest())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from robreport.document import (
@@ -35,6 +36,7 @@ INLINE_ROWS = 30
 MOST_ROWS = 1000
 """Longer tables are cut there; the record holds them whole."""
 MODELS_PER_TABLE = 5
+_LEVEL = "95 % "
 MOST_METHODS = 3
 """Where more kinds of interval stand in one table, each row names its own."""
 
@@ -290,14 +292,24 @@ class ResultsWriter:
         labels = wording.scalar_labels(scalars, self.threats)
         everything = [s for o in computed for s in _listed(o).values()]
         row_by_row = len({s.method for s in everything if s.low is not None}) > MOST_METHODS
+        sizes = {s.n for s in everything}
+        level = _LEVEL if all(s.method.startswith(_LEVEL) for s in everything if s.method) else ""
+        caption = f"n = {next(iter(sizes)):,} throughout." if len(sizes) == 1 else ""
+        if row_by_row and level:
+            caption += f" {level}intervals."
+        caption += f" {_interval_words(everything, methods=not row_by_row)}"
         rows = []
         for name, first in scalars.items():
             cells = [_listed(o).get(name) for o in computed]
-            sizes = [s.n for s in cells if s is not None]
-            n = sizes[0] if len(set(sizes)) == 1 else ", ".join(f"{size:,}" for size in sizes)
-            values = [quantity_of(s) if s is not None else None for s in cells]
-            methods = _families([s for s in cells if s is not None]) if row_by_row else ""
-            rows.append((self._what(labels[name], first, methods), *values, n))
+            present = [s for s in cells if s is not None]
+            unit = first.unit if {s.unit for s in present} == {first.unit} else ""
+            unit = "" if unit == "share" else unit
+            values = [_shown(s, unit) if s is not None else None for s in cells]
+            label = f"{labels[name]} ({unit})" if unit else labels[name]
+            own = dict.fromkeys(s.n for s in present)
+            n = (", ".join(f"{size:,}" for size in own),) if len(sizes) > 1 else ()
+            methods = (_families(present, level),) if row_by_row else ()
+            rows.append((self._what(label, first), *values, *n, *methods))
         return TableBlock(
             anchor=self.anchors.of("values", entry.name, str(part)),
             title="Measured values" if part == 0 else "Measured values, further models",
@@ -307,16 +319,17 @@ class ResultsWriter:
                     Column(key=f"m{i}", title=o.about.model or "", kind="number")
                     for i, o in enumerate(computed)
                 ),
-                Column(key="n", title="n", kind="integer"),
+                *((Column(key="n", title="n", kind="number"),) if len(sizes) > 1 else ()),
+                *((Column(key="method", title="Interval"),) if row_by_row else ()),
             ),
             rows=tuple(rows),
-            caption=_interval_words(everything, methods=not row_by_row),
+            caption=caption.strip(),
         )
 
-    def _what(self, label: str, scalar: Scalar, methods: str = "") -> Any:
-        bound = "" if scalar.bound == "exact" else wording.BOUNDS.get(scalar.bound, scalar.bound)
-        note = "; ".join(word for word in (bound, methods) if word)
-        return (label, Note(text=note)) if note else label
+    def _what(self, label: str, scalar: Scalar) -> Any:
+        if scalar.bound == "exact":
+            return label
+        return (label, Note(text=wording.BOUNDS.get(scalar.bound, scalar.bound)))
 
 
 def requirement_columns(model: bool, metric: bool) -> tuple[Column, ...]:
@@ -369,10 +382,15 @@ def _method(scalar: Scalar) -> str:
     return scalar.method if scalar.low is not None else scalar.reason
 
 
-def _families(scalars: Sequence[Scalar]) -> str:
+def _shown(scalar: Scalar, unit: str) -> Quantity:
+    """A scalar as a cell shows it, where the row says its unit."""
+    return replace(quantity_of(scalar), unit="") if unit else quantity_of(scalar)
+
+
+def _families(scalars: Sequence[Scalar], level: str) -> str:
     """How a row's intervals were made, without what differs from model to model."""
-    heads = (s.method.split(",")[0].split(" (")[0] for s in scalars if s.low is not None)
-    return "; ".join(dict.fromkeys(head for head in heads if head))
+    heads = (s.method.split(", ")[0].split(" (")[0] for s in scalars if s.low is not None)
+    return "; ".join(dict.fromkeys(head.removeprefix(level) for head in heads if head))
 
 
 def _interval_words(scalars: Sequence[Scalar], methods: bool) -> str:

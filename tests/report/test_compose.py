@@ -190,8 +190,31 @@ def test_where_intervals_are_of_many_kinds_each_row_names_its_own() -> None:
         outcomes.append(replace(outcome, result=result))
     document = compose(sample.audit(("cnn", "tree"), outcomes=outcomes, requirements=[]))
     table = next(t for t in find(document, TableBlock) if t.title == "Measured values")
-    assert [row[0][1].text for row in table.rows] == ["95 % m0", "95 % m1", "95 % m2"]
+    assert [c.title for c in table.columns] == ["Measure", "cnn", "tree", "Interval"]
+    assert [row[-1] for row in table.rows] == ["m0", "m1", "m2"]
+    assert table.caption == "n = 10 throughout. 95 % intervals."
+    outcomes[1].result.scalars["m0"] = replace(
+        outcomes[1].result.scalars["m0"], method="90 % m0", n=2000, unit="nats"
+    )
+    document = compose(sample.audit(("cnn", "tree"), outcomes=outcomes, requirements=[]))
+    table = next(t for t in find(document, TableBlock) if t.title == "Measured values")
+    assert [c.title for c in table.columns] == ["Measure", "cnn", "tree", "n", "Interval"]
+    assert table.rows[0][3:] == ("10, 2,000", "95 % m0; 90 % m0")
+    assert [cell.unit for cell in table.rows[0][1:3]] == ["share", "nats"]
+    assert table.rows[1][3:] == ("10", "95 % m1")
     assert table.caption == ""
+
+
+def test_a_unit_that_a_row_shares_stands_in_its_name() -> None:
+    outcomes = []
+    for i, model in enumerate(("cnn", "tree")):
+        outcome = sample.performance(model, i)
+        scalars = {"loss": replace(sample.share(0.5, 0.1, 10, label="Loss"), unit="nats")}
+        outcomes.append(replace(outcome, result=replace(outcome.result, scalars=scalars)))
+    document = compose(sample.audit(("cnn", "tree"), outcomes=outcomes, requirements=[]))
+    table = next(t for t in find(document, TableBlock) if t.title == "Measured values")
+    assert table.rows[0][0] == "Loss (nats)"
+    assert [cell.unit for cell in table.rows[0][1:]] == ["", ""]
 
 
 def test_without_requirements_the_main_numbers_stand_on_the_cards() -> None:
@@ -208,11 +231,11 @@ def test_models_of_one_measurement_share_a_section_and_a_table(document: Documen
     section = part(document, "results").sections[1]
     assert [a.subject for a in find(section, AnswerList)[0].items] == ["cnn", "tree", "logistic"]
     table = next(t for t in find(section, TableBlock) if t.title == "Measured values")
-    assert [c.title for c in table.columns] == ["Measure", "cnn", "tree", "logistic", "n"]
+    assert [c.title for c in table.columns] == ["Measure", "cnn", "tree", "logistic"]
+    assert table.caption.startswith("n = 500 throughout.")
     robust = table.rows[1]
     assert [cell.value for cell in robust[1:4]] == [0.15, 0.862, 0.844]
     assert robust[0][1].text == "upper bound"
-    assert robust[4] == 500
     censored = table.rows[3][1]
     assert (censored.value, censored.censored, censored.low) == (0.3, ">", None)
     assert "Without interval: no attack succeeded on half of them." in table.caption
@@ -226,7 +249,7 @@ def test_many_models_are_spread_over_several_tables() -> None:
     document = compose(sample.audit([f"m{i}" for i in range(7)]))
     tables = [t for t in find(part(document, "results").sections[0], TableBlock)
               if t.title.startswith("Measured values")]  # fmt: skip
-    assert [len(t.columns) for t in tables] == [7, 4]
+    assert [len(t.columns) for t in tables] == [6, 3]
 
 
 def test_one_model_gets_its_answer_as_the_lead() -> None:
