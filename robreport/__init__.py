@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from robreport.loading import DataLoader, LoadedData, ModelLoader, ModelSource, SplitSource
     from robreport.metric import Comparison, Context, Metric, Params, SkipMetric
     from robreport.outcome import AuditRun, Computed, Failed, Outcome, Skipped, Status
+    from robreport.recognition import DataFile, DataGuess, ModelGuess
     from robreport.report.records import RecordFiles
     from robreport.report.render import RenderContext
     from robreport.report.theme import Theme
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         Table,
     )
     from robreport.threat import Eps, Norm, ThreatModel
+    from robreport.trees import Tree, TreeEnsemble
 
 __version__ = "0.1.0"
 
@@ -40,6 +42,7 @@ _HOME = {
     "robreport.loading": ("DataLoader", "LoadedData", "ModelLoader", "ModelSource", "SplitSource"),
     "robreport.metric": ("Comparison", "Context", "Metric", "Params", "SkipMetric"),
     "robreport.outcome": ("AuditRun", "Computed", "Failed", "Outcome", "Skipped", "Status"),
+    "robreport.recognition": ("DataFile", "DataGuess", "ModelGuess"),
     "robreport.report.records": ("RecordFiles",),
     "robreport.report.render": ("RenderContext",),
     "robreport.report.theme": ("Theme",),
@@ -48,16 +51,18 @@ _HOME = {
         "Scalar", "Table",
     ),
     "robreport.threat": ("Eps", "Norm", "ThreatModel"),
+    "robreport.trees": ("Tree", "TreeEnsemble"),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [  # noqa: RUF022
     "AuditRun", "Bundle", "Caveat", "Check", "Column", "Comparison", "Computed", "Context",
-    "DataError", "DataLoader", "DataSchema", "Eps", "Failed", "Figure", "Finding", "ImageGrid",
-    "Interval", "LoadedData", "Metric", "ModelError", "ModelHandle", "ModelLoader",
-    "ModelSource", "Needs", "Norm", "NotOffered", "Outcome", "Params", "RecordFiles",
-    "RenderContext", "Result", "RobreportError", "Scalar", "Section", "SkipMetric", "Skipped",
-    "Split", "SplitSource", "Status", "Table", "Theme", "ThreatModel", "hookimpl", "__version__",
+    "DataError", "DataFile", "DataGuess", "DataLoader", "DataSchema", "Eps", "Failed", "Figure",
+    "Finding", "ImageGrid", "Interval", "LoadedData", "Metric", "ModelError", "ModelGuess",
+    "ModelHandle", "ModelLoader", "ModelSource", "Needs", "Norm", "NotOffered", "Outcome",
+    "Params", "RecordFiles", "RenderContext", "Result", "RobreportError", "Scalar", "Section",
+    "SkipMetric", "Skipped", "Split", "SplitSource", "Status", "Table", "Theme", "ThreatModel",
+    "Tree", "TreeEnsemble", "hookimpl", "__version__",
 ]  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Flag, auto
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     import torch
+
+    from robreport.trees import TreeEnsemble
 
 Array = npt.NDArray[Any]
 
@@ -63,6 +65,9 @@ class ModelHandle:
         Number of classes, or 1 for regression.
     facts : mapping
         Further plain facts for the provenance page (strings and numbers).
+    digest : str
+        What tells this model from another where no file does, such as a digest of its answers to
+        fixed inputs; empty otherwise.
     """
 
     name: str = ""
@@ -71,6 +76,7 @@ class ModelHandle:
     input_shape: tuple[int, ...] | None = None
     n_outputs: int = 0
     facts: Mapping[str, str | int | float]
+    digest: str = ""
 
     def __init__(self) -> None:
         self.facts = {}
@@ -97,8 +103,8 @@ class ModelHandle:
         """Return a new model of the same class and hyper-parameters trained on ``(x, y)``."""
         raise NotOffered(f"{self.name}: refit")
 
-    def trees(self) -> Any:
-        """Return the model's trees as arrays."""
+    def trees(self) -> TreeEnsemble:
+        """Return the model's trees as arrays over flattened data space, predicting as it does."""
         raise NotOffered(f"{self.name}: trees")
 
     def initial_parameters(self) -> Mapping[str, Array] | None:
@@ -124,6 +130,12 @@ class Split:
         SHA-256 of dtype, shape and bytes of x and y.
     source : str
         Where it came from, in words.
+    groups : array (n,) of str or None
+        The value of the declared group column; "" where it is missing. The column need not be
+        one of the features.
+
+    A categorical column of a table holds codes: positions in ``DataSchema.categories``. A missing
+    value of a table is NaN, and only columns named in ``DataSchema.missing`` have any.
     """
 
     role: str
@@ -132,6 +144,7 @@ class Split:
     index: Array
     digest: str
     source: str = ""
+    groups: Array | None = None
 
     def __len__(self) -> int:
         return int(self.x.shape[0])
@@ -151,6 +164,17 @@ class DataSchema:
     ``bounds`` is ``(low, high)``; each a float or a tuple of one float per feature.
     ``classes`` are display names, index = class; empty for regression.
     ``layout`` is ``image`` (inputs ``(c, h, w)``), ``table`` (inputs ``(d,)``) or ``array``.
+
+    The rest is about tables, whose columns have the names in ``features``:
+
+    - ``categories``: the values of each categorical column; a code is a position among them, and
+      the same in every split.
+    - ``sensitive``: columns declared to be about protected or private traits.
+    - ``frozen``: columns that nobody can change, so that an attack must leave them alone.
+    - ``group``: name of the column in ``Split.groups``; empty for none. It need not be a feature.
+    - ``integer``: columns, categorical ones aside, of whole numbers only, in all splits.
+    - ``missing``: columns with a missing value (NaN) in some split.
+    - ``positive``: the class declared to be the positive one of two; it is the last class then.
     """
 
     task: str
@@ -160,10 +184,22 @@ class DataSchema:
     features: tuple[str, ...] = ()
     bounds: tuple[float | tuple[float, ...], float | tuple[float, ...]] | None = None
     target: str = ""
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sensitive: tuple[str, ...] = ()
+    frozen: tuple[str, ...] = ()
+    group: str = ""
+    integer: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    positive: str = ""
 
     @property
     def n_classes(self) -> int:
         return len(self.classes)
+
+    def positions(self, names: Iterable[str]) -> tuple[int, ...]:
+        """Return where columns of these names stand in ``x``."""
+        place = {name: i for i, name in enumerate(self.features)}
+        return tuple(place[name] for name in names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

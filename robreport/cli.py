@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
-from robreport import __version__
+from robreport import __version__, completion
 from robreport.errors import ExitCode, RobreportError, UsageError, unknown_word
 
 EXIT_CODES = (
@@ -18,7 +17,7 @@ EXIT_CODES = (
 )
 
 
-class _Commands(TyperGroup):
+class _Commands(completion.Completed):
     """Leaves with our exit codes where the framework would leave with its own."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -44,7 +43,6 @@ app = typer.Typer(
     "[bold]robreport run DIR/audit.toml[/].\n\n" + EXIT_CODES,
     rich_markup_mode="rich",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -86,7 +84,12 @@ def run(
     ] = None,
     overrides: Overrides = None,
     only: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Run only this entry; repeatable.")
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Run only this entry; repeatable.",
+            autocompletion=completion.entry_names,
+        ),
     ] = None,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Measure everything anew and keep nothing.")
@@ -141,7 +144,14 @@ def check(spec: SpecPath, overrides: Overrides = None, as_json: AsJson = False) 
 
 @app.command(epilog="Example: robreport render mnist-audit\n\n" + EXIT_CODES)
 def render(
-    folder: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A folder written by run.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_DIR",
+            help="A folder written by run.",
+            autocompletion=completion.run_folders,
+        ),
+    ],
     output: Annotated[
         Path | None, typer.Option(help="Another folder for the result; RUN_DIR when left out.")
     ] = None,
@@ -158,7 +168,12 @@ def render(
 @app.command(epilog="Examples: robreport metrics -- robreport metrics attacks.suite")
 def metrics(
     identity: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="One metric, with its parameters.")
+        str | None,
+        typer.Argument(
+            metavar="[ID]",
+            help="One metric, with its parameters.",
+            autocompletion=completion.metric_ids,
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -244,7 +259,12 @@ def cache_clear() -> None:
 
 @app.command(epilog="Example: robreport explain small-sample")
 def explain(
-    code: Annotated[str | None, typer.Argument(metavar="[CAVEAT]", help="A caveat's code.")] = None,
+    code: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[CAVEAT]", help="A caveat's code.", autocompletion=completion.caveat_codes
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Explain a caveat of a report: when it is raised, what it means, what to do."""
@@ -272,20 +292,97 @@ def explain(
         )
 
 
-@app.command(epilog="Example: robreport init demo --example digits")
-def init(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")],
-    example: Annotated[str, typer.Option(help="Which example to write: digits.")] = "digits",
+@app.command(epilog="Examples: robreport schema -- robreport schema --output audit.schema.json")
+def schema(
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write it there instead of printing it.")
+    ] = None,
 ) -> None:
-    """Write a complete audit into DIR that runs as it is."""
+    """Print the JSON Schema of audit.toml, with which editors complete and check it."""
+    from robreport.plugins import Registry
+    from robreport.schema import schema_text, write_schema
+
+    registry = Registry()
+    if output is None:
+        typer.echo(schema_text(registry), nl=False)
+    else:
+        write_schema(registry, output)
+        typer.echo(f"{output} is written; next: begin the audit file with #:schema ./{output.name}")
+    for record in registry.failed:
+        _complain(f"plugin {record.name} was not loaded, so the schema lacks it: {record.error}")
+
+
+@app.command(epilog="Examples: robreport init demo --example digits -- "
+             "robreport init audit --from model.onnx --data table.csv --label income")  # fmt: skip
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where audit.toml is written.")],
+    example: Annotated[
+        str | None,
+        typer.Option(help="Write this example: digits.", autocompletion=completion.examples),
+    ] = None,
+    models: Annotated[
+        list[Path] | None,
+        typer.Option("--from", metavar="MODEL", help="A model to audit; repeatable."),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The data; divided if it is one table.")
+    ] = None,
+    train: Annotated[Path | None, typer.Option(metavar="FILE", help="The training data.")] = None,
+    test: Annotated[Path | None, typer.Option(metavar="FILE", help="The test data.")] = None,
+    label: Annotated[
+        str, typer.Option(metavar="NAME", help="The label's column or array; guessed otherwise.")
+    ] = "",
+    trusted: Annotated[
+        bool, typer.Option("--trusted", help="Allow files that can run code, such as pickles.")
+    ] = False,
+    copy: Annotated[
+        bool, typer.Option("--copy", help="Copy the files into DIR instead of pointing at them.")
+    ] = False,
+) -> None:
+    """Write an audit into DIR: of your models and data, or a complete example."""
+    given = (models, data, train, test, label or None, trusted or None, copy or None)
+    if any(word is not None for word in given):
+        if example is not None:
+            raise UsageError("--example comes with its own models and data; leave out the rest.")
+        _draft(folder, models or [], data, train, test, label, trusted, copy)
+        return
     from robreport.scaffold import write_example
 
-    spec = write_example(folder, example)
+    spec = write_example(folder, example or "digits")
     typer.echo(f"{spec} is ready; next: robreport run {spec}")
+
+
+def _draft(
+    folder: Path, models: list[Path], data: Path | None, train: Path | None, test: Path | None,
+    label: str, trusted: bool, copy: bool,
+) -> None:  # fmt: skip
+    """Draft an audit, check it, and say what was found."""
+    if not models:
+        raise UsageError("say which model to audit: --from MODEL (repeatable).")
+    from robreport import console
+    from robreport.audit import check_audit
+    from robreport.drafting import write_draft
+    from robreport.terminal import Lines
+
+    drafted = write_draft(
+        folder, models=models, data=data, train=train, test=test, label=label, trusted=trusted,
+        copy=copy,
+    )  # fmt: skip
+    console.print_drafted(drafted)
+    if drafted.missing:
+        raise typer.Exit(int(ExitCode.UNUSABLE))
+    prepared, forecasts = check_audit(drafted.spec, observer=Lines(-1))
+    console.print_forecast(prepared, forecasts)
+    if prepared.problems:
+        typer.echo(f"{drafted.spec} is written, and does not run yet; mend what is said above")
+        raise typer.Exit(int(ExitCode.UNUSABLE))
+    typer.echo(f"{drafted.spec} is ready; next: robreport run {drafted.spec}")
 
 
 def main() -> None:
     """Run the command line; every error of ours is one message and an exit code."""
+    if completion.wanted():
+        completion.answer(app)
     try:
         code = app(prog_name="robreport", standalone_mode=False)
     except RobreportError as error:

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from robreport.datafindings import data_warnings
+from robreport.errors import printable
 from robreport.terminal import COLOURS, ICONS, shown_observation
 
 if TYPE_CHECKING:
     from robreport.audit import Audited
+    from robreport.drafting import Drafted
     from robreport.engine import Forecast
     from robreport.prepare import Prepared
 
@@ -95,6 +98,7 @@ def forecast_json(prepared: Prepared, forecasts: list[Forecast]) -> dict[str, An
         "models": plain(tuple(prepared.models.values())),
         "data": plain(tuple(prepared.splits.values())),
         "problems": prepared.problems,
+        "warnings": list(data_warnings(prepared.splits.values())),
         "plan": [
             {
                 "measurement": f.unit.key,
@@ -132,8 +136,21 @@ def print_forecast(prepared: Prepared, forecasts: list[Forecast]) -> None:
         status = f"{words[f.action]}: {f.reason}" if f.reason else words[f.action]
         rows.append((f.unit.key, f.unit.metric.id, status, time or "not known yet"))
     print_rows(("measurement", "metric", "plan", "time"), rows)
+    for warning in data_warnings(prepared.splits.values()):
+        typer.echo(f"warning: {printable(warning, 400)}")
     for problem in prepared.problems:
         typer.echo(f"robreport: {problem}", err=True)
+
+
+def print_drafted(drafted: Drafted) -> None:
+    """Print what was found and guessed, and what is left to fill in."""
+    for line in drafted.found:
+        typer.echo(line)
+    if drafted.missing:
+        typer.echo(f"{drafted.spec} is written, and does not run yet:")
+        for line in drafted.missing:
+            typer.echo(f"  {line}")
+        typer.echo(f"next: fill that in, then robreport check {drafted.spec}")
 
 
 def offers(offers: Any, wrappers: tuple[str, ...]) -> str:

@@ -305,6 +305,8 @@ class _Runner:
             if unit.model is not None:
                 planned = next(m for m in self.plan.models if m.name == unit.model)
                 payload["model"] = model_entry(planned)
+                payload["probe"] = self.prepared.example_row()
+                payload["model_digest"] = self.prepared.models[unit.model].digest
         self.folders[unit.key] = out
         self.running[unit.key] = unit
         self.workshop.submit(

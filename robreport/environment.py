@@ -14,8 +14,8 @@ from robreport.cache import digest, distribution_digest
 from robreport.distributions import version_of
 
 NUMERICAL = (
-    "numpy", "scipy", "pandas", "scikit-learn", "numba", "torch", "onnxruntime",
-    "adversarial-robustness-toolbox",
+    "numpy", "scipy", "pandas", "pyarrow", "pillow", "scikit-learn", "numba", "torch",
+    "onnxruntime", "xgboost", "xgboost-cpu", "lightgbm", "adversarial-robustness-toolbox",
 )  # fmt: skip
 DOCUMENT = ("altair", "vl-convert-python", "jinja2", "weasyprint", "pluggy", "pydantic")
 

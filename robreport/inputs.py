@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from robreport.bundle import DataSchema, Needs, Split
+from robreport.classes import class_names
+from robreport.columns import ColumnFacts, leading
 from robreport.errors import DataError
 from robreport.loading import LoadedData
 from robreport.outcome import ModelFacts, SplitFacts
 
 Array = npt.NDArray[Any]
 MAX_UNNAMED_CLASSES = 100_000
+LONGEST_GROUP = 200
 _AXES: Mapping[str, int | None] = {"image": 4, "table": 2, "array": None}
 Bounds = tuple[float | tuple[float, ...], float | tuple[float, ...]]
 
@@ -56,11 +58,11 @@ def check_structure(data: LoadedData, role: str, task: str) -> LoadedData:
             f"{index.dtype} for {len(x):,} rows."
         )
     index = index.astype(np.int64)
-    _finite(x, index, f"data.{role}: inputs")
+    _finite(x, index, f"data.{role}: inputs", missing=data.missing)
     # what is too large for float32 becomes infinite, and is refused as such
     with np.errstate(over="ignore"):
         x = np.ascontiguousarray(x, dtype=np.float64 if data.layout == "table" else np.float32)
-    _finite(x, index, f"data.{role}: inputs")
+    _finite(x, index, f"data.{role}: inputs", missing=data.missing)
     y = None if data.y is None else _labels(np.asarray(data.y), index, role, task)
     classes = tuple(map(str, data.classes)) if task == "classification" else ()
     if len(set(classes)) < len(classes):
@@ -74,7 +76,25 @@ def check_structure(data: LoadedData, role: str, task: str) -> LoadedData:
     if task == "classification" and not classes and y is not None and not foreign:
         # counted before a limit hides some: they are numbered, since nobody named them
         classes = _numbered(int(y.max()) + 1, role)
-    return replace(data, x=x, y=y, index=index, classes=classes)
+    groups = None if data.groups is None else _groups(np.asarray(data.groups), index, role)
+    return replace(data, x=x, y=y, index=index, classes=classes, groups=groups)
+
+
+def _groups(groups: Array, index: Array, role: str) -> Array:
+    """Return the groups as text, each of a length that a name may have."""
+    if groups.shape != index.shape or groups.dtype.kind not in "Ubiu":
+        raise DataError(
+            f"data.{role}: the groups have the shape {groups.shape} and dtype {groups.dtype}; one "
+            f"name or whole number for each of {len(index):,} inputs is needed."
+        )
+    groups = groups.astype(np.str_)
+    longest = groups.dtype.itemsize // 4
+    if longest > LONGEST_GROUP:
+        raise DataError(
+            f"data.{role}: a group's name has {longest:,} characters; at most {LONGEST_GROUP} are "
+            "taken. Is it the right column?"
+        )
+    return groups if longest else groups.astype("U1")
 
 
 def _numbered(count: int, role: str) -> tuple[str, ...]:
@@ -86,19 +106,15 @@ def _numbered(count: int, role: str) -> tuple[str, ...]:
     return tuple(str(i) for i in range(count))
 
 
-def _are_numbers(names: Sequence[str]) -> bool:
-    return tuple(names) == tuple(str(i) for i in range(len(names)))
-
-
-def _finite(values: Array, index: Array, what: str) -> None:
-    finite = np.isfinite(values)
-    if finite.all():
+def _finite(values: Array, index: Array, what: str, *, missing: bool = False) -> None:
+    wrong = np.isinf(values) if missing else ~np.isfinite(values)
+    if not wrong.any():
         return
-    row = int(index[np.argwhere(~finite)[0][0]])
-    count = int(values.size - np.count_nonzero(finite))
+    row = int(index[np.argwhere(wrong)[0][0]])
+    kinds = "infinite" if missing else "missing, infinite"
     raise DataError(
-        f"{what} hold {count:,} missing, infinite or too large values, the first in row {row}; "
-        "impute or drop them before the audit."
+        f"{what} hold {np.count_nonzero(wrong):,} {kinds} or too large values, the first in row "
+        f"{row}; impute or drop them before the audit."
     )
 
 
@@ -143,7 +159,11 @@ def select(data: LoadedData, order: Array) -> LoadedData:
     """Return the examples of `order`."""
     index = data.index if data.index is not None else np.arange(data.x.shape[0])
     return replace(
-        data, x=data.x[order], y=None if data.y is None else data.y[order], index=index[order]
+        data,
+        x=data.x[order],
+        y=None if data.y is None else data.y[order],
+        index=index[order],
+        groups=None if data.groups is None else data.groups[order],
     )
 
 
@@ -162,38 +182,6 @@ def _generator(seed: int, role: str) -> np.random.Generator:
     return np.random.default_rng(entropy)
 
 
-def unify_classes(loaded: dict[str, LoadedData]) -> tuple[str, ...]:
-    """Give all labelled splits the codes of one list of classes (changed in place).
-
-    Loaders that name their classes may have seen only some of them; names are matched. Foreign
-    sets keep their own, which mean something else.
-    """
-    named = {
-        role: d.classes
-        for role, d in loaded.items()
-        if d.classes and d.y is not None and not role.startswith("ood.")
-    }
-    # numbers stand for classes that a loader could not name: a split with names gives them
-    named = {r: n for r, n in named.items() if not _are_numbers(n)} or named
-    every = _every(list(named.values()))
-    for role, names in named.items():
-        data = loaded[role]
-        codes = np.array([every.index(name) for name in names], dtype=np.int64)
-        loaded[role] = replace(data, y=codes[np.asarray(data.y)], classes=every)
-    return every
-
-
-def _every(lists: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    """Return one list of classes: the longest where it holds the others, else the sorted union."""
-    longest = max(lists, key=len, default=())
-    names = {name for names in lists for name in names}
-    if names == set(longest):
-        return longest
-    if all(re.fullmatch(r"-?[0-9]{1,18}", name) for name in names):
-        return tuple(sorted(names, key=lambda name: (int(name), name)))
-    return tuple(sorted(names))
-
-
 def make_schema(
     loaded: Mapping[str, LoadedData],
     *,
@@ -203,53 +191,51 @@ def make_schema(
     found_classes: Sequence[str],
     features: Sequence[str] | None,
     target: str,
+    columns: ColumnFacts | None = None,
+    positive: str = "",
 ) -> DataSchema:
     """Return what is known of the data whatever the split; the test split leads.
 
     Raises
     ------
     DataError
-        Declared classes that contradict the loader's, or features or bounds that do not fit the
-        inputs.
+        Declared classes that contradict the loader's, a single class, or features or bounds that
+        do not fit the inputs.
     """
-    lead = loaded.get("test") or next(iter(loaded.values()))
+    lead = leading(loaded)
+    facts = columns or ColumnFacts()
     shape = tuple(int(size) for size in lead.x.shape[1:])
     names: tuple[str, ...] = ()
     if task == "classification":
-        names = _class_names(tuple(classes or ()), tuple(found_classes))
-    columns = tuple(features or lead.features)
-    if columns and len(columns) != int(np.prod(shape)):
+        names = class_names(tuple(classes or ()), tuple(found_classes))
+        if len(names) == 1:
+            raise DataError(
+                f"data: every label is {names[0]!r}, and a classification needs two classes or "
+                "more; is the label the right one?"
+            )
+    known = tuple(features or lead.features)
+    if known and len(known) != int(np.prod(shape)):
         raise DataError(
-            f"data.schema.features names {len(columns)} columns; the inputs have "
+            f"data.schema.features names {len(known)} columns; the inputs have "
             f"{int(np.prod(shape))}."
         )
+    if len(set(known)) < len(known):
+        raise DataError("data.schema.features names a column twice.")
+    # the declared names stand for the loader's, in what is known of the columns, too
+    called = dict(zip(lead.features or known, known, strict=True))
     if bounds is not None:
         _check_bounds(bounds, shape)
     return DataSchema(
-        task=task, input_shape=shape, layout=lead.layout, classes=names, features=columns,
-        bounds=bounds, target=target,
+        task=task, input_shape=shape, layout=lead.layout, classes=names, features=known,
+        bounds=bounds, target=lead.target or target,
+        categories={called[name]: values for name, values in facts.categories.items()},
+        sensitive=tuple(called[name] for name in facts.sensitive),
+        frozen=tuple(called[name] for name in facts.frozen),
+        group=called.get(facts.group, facts.group),
+        integer=tuple(called[name] for name in facts.integer),
+        missing=tuple(called[name] for name in facts.missing),
+        positive=positive,
     )  # fmt: skip
-
-
-def _class_names(declared: tuple[str, ...], found: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the declared names; they must name the found classes, in their order."""
-    if not declared:
-        return found
-    if len(set(declared)) < len(declared):
-        raise DataError("data.schema.classes names a class twice.")
-    numbered = _are_numbers(found)
-    if len(declared) < len(found) and not numbered:
-        raise DataError(
-            f"data.schema.classes names {len(declared)} classes; the labels have {len(found)}: "
-            f"{', '.join(found[:20])}."
-        )
-    moved = [name for i, name in enumerate(found) if name in declared and declared[i] != name]
-    if moved and not numbered:
-        raise DataError(
-            "data.schema.classes gives the classes in another order than the loader, which has "
-            f"{', '.join(found[:20])}."
-        )
-    return declared
 
 
 def _check_bounds(bounds: Bounds, shape: tuple[int, ...]) -> None:
@@ -299,8 +285,8 @@ def check_against(data: LoadedData, role: str, schema: DataSchema) -> None:
             row = first if data.index is None else int(data.index[first])
             raise DataError(
                 f"data.{role}: {int(outside.sum()):,} values lie outside the declared bounds, the "
-                f"first in row {row}; the inputs range from {data.x.min():.6g} to "
-                f"{data.x.max():.6g}."
+                f"first in row {row}; the inputs range from {np.nanmin(data.x):.6g} to "
+                f"{np.nanmax(data.x):.6g}."
             )
 
 
@@ -312,34 +298,46 @@ def keep(data: LoadedData, role: str, loader: str, schema: DataSchema, folder: P
     np.save(folder / "index.npy", index, allow_pickle=False)
     if data.y is not None:
         np.save(folder / "y.npy", data.y, allow_pickle=False)
+    if data.groups is not None:
+        np.save(folder / "groups.npy", data.groups, allow_pickle=False)
+    missing = int(np.isnan(data.x).sum())
+    there = missing < data.x.size
     counts: dict[str, int] = {}
     if data.y is not None and schema.task == "classification" and not role.startswith("ood."):
         found = np.bincount(data.y, minlength=schema.n_classes)
         counts = {name: int(c) for name, c in zip(schema.classes, found, strict=True)}
     return SplitFacts(
         role=role, loader=loader, n=len(data.x), shape=schema.input_shape,
-        dtype=str(data.x.dtype), digest=arrays_digest(data.x, data.y, index), source=data.source,
-        low=float(data.x.min()), high=float(data.x.max()), class_counts=counts,
+        dtype=str(data.x.dtype), digest=arrays_digest(data.x, data.y, index, data.groups),
+        source=data.source, low=float(np.nanmin(data.x)) if there else None,
+        high=float(np.nanmax(data.x)) if there else None, class_counts=counts, missing=missing,
     )  # fmt: skip
 
 
 def open_split(facts: SplitFacts, folder: Path) -> Split:
     """Open a kept split, memory-mapped copy-on-write: nothing written to it reaches the file."""
-    labelled = (folder / "y.npy").exists()
+
+    def opened(name: str) -> Array | None:
+        path = folder / f"{name}.npy"
+        return np.load(path, mmap_mode="c", allow_pickle=False) if path.exists() else None
+
     return Split(
         role=facts.role,
         x=np.load(folder / "x.npy", mmap_mode="c", allow_pickle=False),
-        y=np.load(folder / "y.npy", mmap_mode="c", allow_pickle=False) if labelled else None,
+        y=opened("y"),
         index=np.load(folder / "index.npy", mmap_mode="c", allow_pickle=False),
         digest=facts.digest,
         source=facts.source,
+        groups=opened("groups"),
     )
 
 
-def arrays_digest(x: Array, y: Array | None, index: Array | None) -> str:
-    """SHA-256 of dtype, shape and bytes of inputs, labels and row numbers."""
+def arrays_digest(
+    x: Array, y: Array | None, index: Array | None, groups: Array | None = None
+) -> str:
+    """SHA-256 of dtype, shape and bytes of inputs, labels, row numbers and, if any, groups."""
     digest = hashlib.sha256()
-    for array in (x, y, index):
+    for array in (x, y, index, *(() if groups is None else (groups,))):
         if array is None:
             digest.update(b"none")
             continue
@@ -410,4 +408,11 @@ def schema_from_json(tree: Mapping[str, Any]) -> DataSchema:
         if bounds is None
         else tuple(tuple(b) if isinstance(b, list | tuple) else b for b in bounds),  # type: ignore[arg-type]
         target=tree["target"],
+        categories={name: tuple(values) for name, values in tree["categories"].items()},
+        sensitive=tuple(tree["sensitive"]),
+        frozen=tuple(tree["frozen"]),
+        group=tree["group"],
+        integer=tuple(tree["integer"]),
+        missing=tuple(tree["missing"]),
+        positive=tree["positive"],
     )

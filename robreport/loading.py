@@ -34,6 +34,9 @@ class ModelSource:
     device : str
     schema : DataSchema or None
         What is known of the data; None when a model is loaded without an audit.
+    examples : array (n, *shape) or None
+        A few rows of the data, the same whenever the model is loaded in an audit, for a loader
+        that has to try the model out; None when there is no data.
     """
 
     name: str
@@ -43,10 +46,18 @@ class ModelSource:
     trusted: bool = False
     device: str = "cpu"
     schema: DataSchema | None = None
+    examples: Array | None = None
 
 
 class ModelLoader(Protocol):
-    """Loads one kind of model file. `Options` are the entry's keys beside the common ones."""
+    """Loads one kind of model file. `Options` are the entry's keys beside the common ones.
+
+    A loader whose models can change while their files and options stay the same, such as those
+    behind a service, also has ``changes = True``: such a model is tried out in every audit, and
+    its handle's `digest` tells whether it is still the same.
+
+    A loader that also has ``recognise(path) -> ModelGuess | None`` takes part in drafting audits.
+    """
 
     Options: ClassVar[type[Params]]
     summary: ClassVar[str]
@@ -89,6 +100,18 @@ class LoadedData:
         Where it came from, in words, without the machine's paths.
     index : array (n,) or None
         Row numbers in the source; None for 0 … n−1.
+    categories : mapping of str to tuple of str
+        For each categorical column of a table, the values that its codes 0, 1, 2 … in `x` stand
+        for. Splits need not have seen the same values: they are matched by name afterwards.
+    columns : tuple of str
+        Names of all the columns of the source, label included, that positions in ``[data] schema``
+        count; `features` when left out.
+    target : str
+        Name of the label's column; empty when it has none.
+    missing : bool
+        Whether NaN in `x` stands for a missing value; a NaN is refused otherwise.
+    groups : array (n,) of str or None
+        The values of the group column, "" where missing; `group` is that column's name.
     """
 
     x: Array
@@ -98,6 +121,12 @@ class LoadedData:
     classes: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
     index: Array | None = None
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
+    target: str = ""
+    missing: bool = False
+    groups: Array | None = None
+    group: str = ""
 
 
 class DataLoader(Protocol):
@@ -106,6 +135,8 @@ class DataLoader(Protocol):
     A loader may also have ``files(source) -> tuple[Path, ...]``: every file that `load` reads. What
     was decoded is then used again while those files, the options and the loader's code are the
     same. It runs in the main process, so it must be quick and import nothing heavy.
+
+    With ``recognise(question: DataFile) -> DataGuess | None`` it takes part in drafting audits.
     """
 
     Options: ClassVar[type[Params]]

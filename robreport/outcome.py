@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
+from robreport.datacard import SplitCard
 from robreport.result import Result
 
 
@@ -138,7 +139,11 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitFacts:
-    """What a record says of a split; `problem` when it could not be used."""
+    """What a record says of a split; `problem` when it could not be used.
+
+    `low` and `high` are of the values that are there; `missing` counts those that are not. `card`
+    is absent from records of before it was made.
+    """
 
     role: str
     loader: str
@@ -150,7 +155,9 @@ class SplitFacts:
     low: float | None = None
     high: float | None = None
     class_counts: Mapping[str, int] = field(default_factory=dict)
+    missing: int = 0
     problem: str = ""
+    card: SplitCard | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,8 +15,8 @@ import pluggy
 
 from robreport import hookspecs
 from robreport.bundle import Needs
-from robreport.document import Section
 from robreport.distributions import name_and_version
+from robreport.document import Section
 from robreport.errors import PluginError, near_misses
 from robreport.metric import Comparison, Metric, Params
 from robreport.result import facets

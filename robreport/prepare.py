@@ -71,7 +71,15 @@ class Prepared:
 
     def split_row(self, role: str) -> dict[str, Any]:
         """Return what a worker needs to open a split."""
-        return {"facts": plain(self.splits[role]), "folder": str(self.arrays / role)}
+        facts = replace(self.splits[role], card=None)  # what it describes can be seen there
+        return {"facts": plain(facts), "folder": str(self.arrays / role)}
+
+    def example_row(self) -> dict[str, Any] | None:
+        """Return what a worker needs to open the split that models are tried out on, if any."""
+        usable = [role for role, facts in self.splits.items() if not facts.problem]
+        if not usable:
+            return None
+        return self.split_row("test" if "test" in usable else usable[0])
 
     def schema_json(self) -> Any:
         return None if self.schema is None else plain(self.schema)
@@ -132,8 +140,12 @@ def _models(
 
 
 def _probe_key(prepared: Prepared, model: PlannedModel, payload: Any) -> str:
-    """Return what decides a model's facts; empty when its file cannot be read."""
+    """Return what decides a model's facts; empty when its file cannot be read, or when the model
+    may have changed all the same.
+    """
     entry = payload["model"]
+    if getattr(prepared.plan.registry.model_loaders[entry["loader"]], "changes", False):
+        return ""
     owner = prepared.plan.registry.owner("model_loaders", entry["loader"])
     rows = payload["probe"]
     try:
@@ -192,10 +204,7 @@ def common_payload(prepared: Prepared) -> dict[str, Any]:
 
 
 def _model_payload(prepared: Prepared, model: PlannedModel) -> dict[str, Any]:
-    usable = [role for role, facts in prepared.splits.items() if not facts.problem]
-    rows = None
-    if usable:
-        rows = prepared.split_row("test" if "test" in usable else usable[0])
+    rows = prepared.example_row()
     return {**common_payload(prepared), "model": model_entry(model), "probe": rows}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from robreport.result import facets
@@ -63,6 +64,20 @@ def parse_expression(text: str) -> Expression:
         threshold=threshold,
         threshold_text=f"{written} %" if match["percent"] else written,
     )
+
+
+def schema_pattern(scalars: Iterable[str] = ()) -> str:
+    """Return a pattern of JSON Schema (ECMA-262) for requirements on these scalars, or on any.
+
+    `scalars` are names as a metric's ``scalar_help`` has them: a facet's name stands for any value.
+    """
+    number = r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,3})?"
+    facet = r"[^,\[\]]+"
+    forms = sorted({(base, len(parts)) for base, parts in map(facets, scalars)})
+    names = [
+        base + (rf"\[{','.join([facet] * count)}\]" if count else "") for base, count in forms
+    ] or [r"[a-z][a-z0-9_]*(\[[^\[\]]+\])?"]
+    return rf"^\s*({'|'.join(names)})\s*(>=|<=|>|<)\s*{number}(\s*/\s*{number})?\s*%?\s*$"
 
 
 def canonical(name: str) -> str:

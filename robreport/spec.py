@@ -4,115 +4,34 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    Strict,
-    ValidationError,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from robreport.complaints import cleaned, join, problems_of, shown
 from robreport.errors import Problem, SpecError, near_misses, unknown_word
 from robreport.overrides import apply_overrides
-from robreport.threat import Eps, Norm, parse_eps
+from robreport.threat import Norm
+from robreport.values import (
+    NAME,
+    NAME_FORM,
+    Bounds,
+    Bytes,
+    Digest,
+    EpsList,
+    MetricId,
+    Name,
+    Seconds,
+    Whole,
+    YesNo,
+)
 
-NAME = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,64}\Z")
-NAME_FORM = "1 to 64 letters, digits, '.', '_' or '-'"
 MAX_SPEC_BYTES = 4_000_000
 TABLES = ("audit", "models", "data", "threats", "metrics", "report", "plugins", "execution")
-
-
-def _name(value: str) -> str:
-    # "." and ".." would lead out of the folders that names become
-    if not NAME.match(value):
-        raise ValueError(f"a name of {NAME_FORM} is needed, found {shown(value)}")
-    return value
-
-
-Name = Annotated[str, AfterValidator(_name)]
-Whole = Annotated[int, Strict()]
-Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
-YesNo = Annotated[bool, Strict()]
-
-
-def _eps_list(value: object) -> tuple[Eps, ...]:
-    items = value if isinstance(value, list | tuple) else [value]
-    if not items:
-        raise ValueError("at least one eps is needed")
-    budgets = tuple(item if isinstance(item, Eps) else parse_eps(item) for item in items)
-    values = [budget.value for budget in budgets]
-    if len(set(values)) != len(values):
-        raise ValueError(f"each eps may stand once, found {', '.join(map(str, budgets))}")
-    return tuple(sorted(budgets))
-
-
-def _seconds(value: object) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        seconds = float(value)
-    else:
-        match = isinstance(value, str) and re.fullmatch(
-            r"\s*([0-9]+(?:\.[0-9]+)?)\s*(s|m|h|d)\s*", value
-        )
-        if not match:
-            raise ValueError(
-                f"a duration such as '90s', '30m' or '2h' is needed, found {shown(value)}"
-            )
-        seconds = float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
-    if not 0 < seconds < 1e9:
-        raise ValueError(f"a duration above 0 and below 30 years is needed, found {shown(value)}")
-    return seconds
-
-
-def _bytes(value: object) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, int) and not isinstance(value, bool):
-        size = value
-    else:
-        match = isinstance(value, str) and re.fullmatch(
-            r"\s*([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*([KMGT]?i?B)\s*", value, re.IGNORECASE
-        )
-        if not match:
-            raise ValueError(f"a size such as '512MB' or '8GB' is needed, found {shown(value)}")
-        unit = match[2].upper()
-        # 8GB is 8 * 10**9 bytes and 8GiB is 8 * 2**30, as the standards have it
-        power = ("B", "KB", "MB", "GB", "TB").index(unit.replace("I", ""))
-        size = int(float(match[1]) * (1024 if "I" in unit else 1000) ** power)
-    if not 10**6 <= size < 2**60:
-        raise ValueError(f"a size from 1 MB to 1 EB is needed, found {shown(value)}")
-    return size
-
-
-def _digest(value: str) -> str:
-    if not re.fullmatch(r"[0-9a-f]{64}", value.lower()):
-        raise ValueError(f"a SHA-256 of 64 hexadecimal digits is needed, found {shown(value)}")
-    return value.lower()
-
-
-def _bounds(
-    value: tuple[float | tuple[float, ...], float | tuple[float, ...]],
-) -> tuple[float | tuple[float, ...], float | tuple[float, ...]]:
-    low, high = (side if isinstance(side, tuple) else (side,) for side in value)
-    if (len(low) != len(high) and 1 not in (len(low), len(high))) or not low or not high:
-        raise ValueError(f"the lower side has {len(low)} values and the upper {len(high)}")
-    width = max(len(low), len(high))
-    pairs = zip(low * (width // len(low)), high * (width // len(high)), strict=True)
-    if not all(below < above for below, above in pairs):
-        raise ValueError(f"the lower bound must lie below the upper, found {shown(value)}")
-    return value
-
 
 _T = TypeVar("_T", bound=BaseModel)
 
@@ -126,15 +45,20 @@ class Table(BaseModel):
 class AuditTable(Table):
     """``[audit]``: what the document says of itself."""
 
-    title: str = Field(min_length=1, max_length=300)
-    subtitle: str = Field("", max_length=300)
-    seed: Whole = Field(0, ge=0, lt=2**32)
-    prepared_by: str = ""
-    distribution: str = ""
-    status: str = ""
-    purpose: str = ""
-    out_of_scope: str = ""
-    output: str = Field("audit", min_length=1)
+    title: str = Field(min_length=1, max_length=300, description="What the cover says.")
+    subtitle: str = Field("", max_length=300, description="A second line on the cover.")
+    seed: Whole = Field(0, ge=0, lt=2**32, description="Every random choice follows from it.")
+    prepared_by: str = Field("", description="Who made the audit, on the cover.")
+    distribution: str = Field("", description="Who may read the document, on the cover.")
+    status: str = Field("", description="Of the document, such as draft or final, on the cover.")
+    purpose: str = Field("", description="What the audit is to decide.")
+    out_of_scope: str = Field("", description="What the audit says nothing about.")
+    output: str = Field(
+        "audit",
+        min_length=1,
+        description="The run folder, relative to the audit file; --output overrides. An existing "
+        "folder is replaced only if it is a run folder.",
+    )
 
 
 class ModelEntry(Table):
@@ -142,12 +66,20 @@ class ModelEntry(Table):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    name: Name
-    version: str = ""
-    loader: str
-    path: Annotated[str, Field(min_length=1)] | None = None
-    sha256: Annotated[str, AfterValidator(_digest)] | None = None
-    trusted: YesNo = False
+    name: Name = Field(description="What the document and other entries call the model; unique.")
+    version: str = Field("", description="Shown beside the name.")
+    loader: str = Field(description="Which loader reads the file.")
+    path: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="The model's file, relative to the audit file."
+    )
+    sha256: Digest | None = Field(
+        None, description="SHA-256 that the file must have; another file is refused."
+    )
+    trusted: YesNo = Field(
+        False,
+        description="Allow formats that can run code when read, such as pickle; the report says "
+        "so.",
+    )
 
     @property
     def options(self) -> dict[str, Any]:
@@ -160,10 +92,18 @@ class SplitEntry(Table):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    loader: str | None = None
-    root: str | None = None
-    limit: Annotated[Whole, Field(ge=1)] | None = None
-    shuffle: YesNo = True
+    loader: str | None = Field(
+        None, description="Which loader reads this split; that of [data] when left out."
+    )
+    root: str | None = Field(
+        None, description="Folder that the split's paths start from; that of [data] when left out."
+    )
+    limit: Annotated[Whole, Field(ge=1)] | None = Field(
+        None, description="Use only so many examples, the first after a seeded shuffle."
+    )
+    shuffle: YesNo = Field(
+        True, description="false: limit takes the first examples in the file's own order."
+    )
 
     @property
     def options(self) -> dict[str, Any]:
@@ -174,15 +114,31 @@ class SplitEntry(Table):
 class SchemaTable(Table):
     """``[data] schema``: what the columns of a table mean."""
 
-    label: str | Whole | None = None
-    classes: tuple[str, ...] | None = None
-    features: tuple[str, ...] | None = None
-    categorical: tuple[str | Whole, ...] = ()
-    sensitive: tuple[str | Whole, ...] = ()
-    group: str | Whole | None = None
-
-
-Bound = Number | tuple[Number, ...]
+    label: str | Whole | None = Field(None, description="Name or position of the label's column.")
+    classes: tuple[str, ...] | None = Field(
+        None, description="Names of the classes, in the order of their numbers."
+    )
+    features: tuple[str, ...] | None = Field(
+        None, description="Names of the features, in the order of the inputs."
+    )
+    categorical: tuple[str | Whole, ...] = Field(
+        (), description="Columns whose values are categories, also where they look like numbers."
+    )
+    sensitive: tuple[str | Whole, ...] = Field(
+        (), description="Columns that describe what must not decide, such as sex or origin."
+    )
+    group: str | Whole | None = Field(
+        None, description="Column that says which group a row belongs to."
+    )
+    frozen: tuple[str | Whole, ...] = Field(
+        (), description="Columns that nobody can change, and so no attack may."
+    )
+    drop: tuple[str | Whole, ...] = Field(
+        (), description="Columns that are no inputs of the models."
+    )
+    positive: str | None = Field(
+        None, description="The positive one of two classes; it becomes the last."
+    )
 
 
 class DataTable(Table):
@@ -190,17 +146,43 @@ class DataTable(Table):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    task: Literal["classification", "regression"]
-    loader: str | None = None
-    root: str = "."
-    bounds: Annotated[tuple[Bound, Bound], AfterValidator(_bounds)] | None = None
-    columns: SchemaTable = Field(default_factory=SchemaTable, alias="schema")
-    train: SplitEntry | None = None
-    test: SplitEntry | None = None
-    calibration: SplitEntry | None = None
-    ood: dict[Name, SplitEntry] = Field(default_factory=dict)
-    shift: dict[Name, SplitEntry] = Field(default_factory=dict)
-    extra: dict[Name, SplitEntry] = Field(default_factory=dict)
+    task: Literal["classification", "regression"] = Field(
+        description="Whether models predict classes or values; one audit, one task."
+    )
+    loader: str | None = Field(
+        None, description="Which loader reads the data; a split may name its own."
+    )
+    root: str = Field(
+        ".", description="Folder that the splits' paths start from, relative to the audit file."
+    )
+    bounds: Bounds | None = Field(
+        None,
+        description="[low, high], each a number or one per feature: attacks stay inside, and data "
+        "outside is refused.",
+    )
+    columns: SchemaTable = Field(
+        default_factory=SchemaTable,
+        alias="schema",
+        description="For tables: what the columns mean.",
+    )
+    train: SplitEntry | None = Field(None, description="What the models were trained on: members.")
+    test: SplitEntry | None = Field(
+        None, description="What the models have not seen: non-members, and the reference."
+    )
+    calibration: SplitEntry | None = Field(
+        None,
+        description="For thresholds that are set before testing; a seeded fifth of test where a "
+        "metric asks for it and it is left out.",
+    )
+    ood: dict[Name, SplitEntry] = Field(
+        default_factory=dict, description="Named sets of inputs that are of another kind."
+    )
+    shift: dict[Name, SplitEntry] = Field(
+        default_factory=dict, description="Named, labelled sets that are shifted or corrupted."
+    )
+    extra: dict[Name, SplitEntry] = Field(
+        default_factory=dict, description="Named sets that some metric asks for by their name."
+    )
 
     @property
     def options(self) -> dict[str, Any]:
@@ -221,55 +203,79 @@ class DataTable(Table):
 class ThreatEntry(Table):
     """One of ``[threats.NAME]``."""
 
-    norm: Norm
-    eps: Annotated[tuple[Eps, ...], BeforeValidator(_eps_list)]
-    knowledge: Literal["white box", "black box"] = "white box"
-    goal: Literal["untargeted", "targeted"] = "untargeted"
-
-
-def _metric_id(value: str) -> str:
-    if not NAME.match(value):
-        raise ValueError(f"an id such as 'attacks.suite' is needed, found {shown(value)}")
-    return value
+    norm: Norm = Field(description="In which a perturbation is measured.")
+    eps: EpsList = Field(
+        description="Perturbation budgets in data space, as numbers or fractions such as '8/255'."
+    )
+    knowledge: Literal["white box", "black box"] = Field(
+        "white box", description="Whether the attacker knows the model or only asks it."
+    )
+    goal: Literal["untargeted", "targeted"] = Field(
+        "untargeted", description="Whether any wrong class will do, or a chosen one."
+    )
 
 
 class MetricEntry(Table):
     """One of ``[[metrics]]``."""
 
-    name: Name
-    id: Annotated[str, AfterValidator(_metric_id)]
-    threats: tuple[str, ...] = ()
-    models: tuple[str, ...] | None = None
-    params: dict[str, Any] = Field(default_factory=dict)
-    require: tuple[str, ...] = ()
-    warn: tuple[str, ...] = ()
-    allow_missing: YesNo = False
+    name: Name = Field(
+        description="What the document calls the entry; its id when left out and unique."
+    )
+    id: MetricId = Field(description="Which metric: robreport metrics lists them.")
+    threats: tuple[str, ...] = Field(
+        (), description="Names of threat models, for metrics that take them."
+    )
+    models: tuple[str, ...] | None = Field(
+        None, description="Names of the models to measure; all when left out."
+    )
+    params: dict[str, Any] = Field(default_factory=dict, description="The metric's own parameters.")
+    require: tuple[str, ...] = Field(
+        (),
+        description="What must hold, such as 'robust_accuracy[linf, 8/255] >= 0.5'; the threshold "
+        "may be a fraction or a percentage.",
+    )
+    warn: tuple[str, ...] = Field((), description="The same, for a warning instead of a failure.")
+    allow_missing: YesNo = Field(
+        False, description="true: the audit does not fail when this could not be measured."
+    )
 
 
 class ReportTable(Table):
     """``[report]``."""
 
-    formats: tuple[str, ...] = ("html", "pdf")
-    theme: str = "default"
+    formats: tuple[str, ...] = Field(("html", "pdf"), description="Documents to write.")
+    theme: str = Field("default", description="How the documents look.")
 
 
 class PluginsTable(Table):
     """``[plugins]``: which distributions may be loaded; all when left out."""
 
-    allow: tuple[str, ...] | None = None
+    allow: tuple[str, ...] | None = Field(
+        None, description="Names of distributions whose plugins may be loaded."
+    )
 
 
 class ExecutionTable(Table):
     """``[execution]``: how the audit is run; only threads and device can change a number."""
 
     workers: Whole = Field(
-        default_factory=lambda: max(1, min(4, os.cpu_count() or 1)), ge=1, le=256
+        default_factory=lambda: max(1, min(4, os.cpu_count() or 1)),
+        ge=1,
+        le=256,
+        description="Measurements at a time.",
     )
-    threads: Whole = Field(1, ge=1, le=256)
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    timeout: Annotated[float | None, BeforeValidator(_seconds)] = 7200.0
-    memory: Annotated[int | None, BeforeValidator(_bytes)] = None
-    cache: str | None = None
+    threads: Whole = Field(
+        1, ge=1, le=256, description="Threads of each measurement; part of what decides a number."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where models run.")
+    timeout: Seconds = Field(
+        7200.0, description="Limit of one measurement, such as '30m', or in seconds."
+    )
+    memory: Bytes = Field(None, description="Limit of one measurement, such as '8GB', or in bytes.")
+    cache: str | None = Field(
+        None,
+        description="Folder of finished measurements; the user's cache folder when left out.",
+    )
 
 
 class AuditSpec(BaseModel):

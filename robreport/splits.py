@@ -21,6 +21,8 @@ from robreport.outcome import SplitFacts
 from robreport.plan import CALIBRATION_SHARE, Plan
 
 _ANSWER = "splits.json"
+_FORM = 2
+"""Of the answer; one of another form is not used again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +138,6 @@ def _key(plan: Plan, payload: Mapping[str, Any]) -> str:
     told = {key: value for key, value in payload.items() if key not in ("out", "base")}
     told["splits"] = [{k: v for k, v in s.items() if k != "root"} for s in payload["splits"]]
     return digest(
-        {"payload": told, "files": found, "code": code, "versions": versions(NUMERICAL),
-         "robreport": __version__}
+        {"form": _FORM, "payload": told, "files": found, "code": code,
+         "versions": versions(NUMERICAL), "robreport": __version__}
     )  # fmt: skip

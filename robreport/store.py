@@ -19,6 +19,7 @@ from robreport.codec import (
     result_to_json,
     to_json,
 )
+from robreport.datacard import card_problem
 from robreport.errors import MetricError, RecordError
 from robreport.npz import MAX_ARRAYS_BYTES, arrays_from_npz, arrays_to_npz
 from robreport.outcome import (
@@ -198,6 +199,10 @@ def _check_consistent(run: AuditRun, tree: Mapping[str, Any], listed: list[Any])
                 f"{RECORD} is damaged: {keys[i]} has the status {listed[i].get('status')!r}, and "
                 f"its requirements make it {str(status)!r}."
             )
+    for split in run.data:
+        problem = card_problem(split.card, split.n) if split.card is not None else ""
+        if problem:
+            raise RecordError(f"{RECORD} is damaged: data.{split.role}: {problem}.")
     if tree.get("coverage") != run.coverage:
         raise RecordError(f"{RECORD} is damaged: coverage does not count the outcomes.")
 

@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from robreport import inputs
 from robreport.bundle import Bundle, DataSchema, ModelHandle, Needs, NotOffered
 from robreport.cache import Cache
+from robreport.classes import class_names, positive_last, unify_classes
 from robreport.codec import adapter, plain
+from robreport.columns import probe_rows, unify_columns
 from robreport.errors import DataError, ModelError, RobreportError
 from robreport.loading import LoadedData, ModelSource, SplitSource
 from robreport.metric import Comparison, Context, Metric, SkipMetric
@@ -28,6 +31,7 @@ from robreport.outcome import Computed, Failed, ModelFacts, Outcome, Skipped, Sp
 from robreport.plugins import Registry
 from robreport.result import check_result
 from robreport.store import load_result, save_result
+from robreport.survey import make_cards
 from robreport.threat import ThreatModel
 
 Tell = Callable[[int, int, str], None]
@@ -73,11 +77,12 @@ def load_data(payload: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
     if loaded:
         declared = payload["schema"]
         try:
-            found = inputs.unify_classes(loaded)
+            found, named = _class_order(loaded, task, declared)
             schema = inputs.make_schema(
                 loaded, task=task, bounds=_bounds(payload["bounds"]),
-                classes=declared.get("classes"), found_classes=found,
-                features=declared.get("features"), target=str(declared.get("label") or ""),
+                classes=named, found_classes=found, features=declared.get("features"),
+                target=_target(declared), columns=unify_columns(loaded, declared),
+                positive=declared.get("positive") or "",
             )  # fmt: skip
         except DataError as error:
             problems |= dict.fromkeys(loaded, str(error))
@@ -90,6 +95,8 @@ def load_data(payload: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
             facts[role] = inputs.keep(data, role, loader, _present(schema), folder)
         except DataError as error:
             problems[role] = str(error)
+    tell(len(planned), len(planned), "describing the data")
+    facts = _described(facts, schema, Path(payload["out"]))
     tell(len(planned), len(planned), "loaded")
     listed = []
     for split in planned:
@@ -104,6 +111,37 @@ def load_data(payload: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
         "labelled": [role for role in facts if loaded[role].y is not None],
         "schema": plain(schema) if schema is not None else None,
     }
+
+
+def _class_order(
+    loaded: dict[str, LoadedData], task: str, declared: Mapping[str, Any]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the classes as the loaders name them and as they are declared, in their order."""
+    found = unify_classes(loaded)
+    named = tuple(declared.get("classes") or ())
+    positive = declared.get("positive")
+    if not positive:
+        return found, named
+    if task != "classification":
+        raise DataError("data.schema.positive is for a classification.")
+    names = class_names(named, found)
+    if positive_last(loaded, names, positive) != names:
+        found, named = found[::-1], named[::-1]
+    return found, named
+
+
+def _target(declared: Mapping[str, Any]) -> str:
+    label = declared.get("label")
+    return "" if label is None else str(label)
+
+
+def _described(
+    facts: Mapping[str, SplitFacts], schema: DataSchema | None, folder: Path
+) -> dict[str, SplitFacts]:
+    """Return the facts with the card of each kept split."""
+    splits = {role: inputs.open_split(found, folder / role) for role, found in facts.items()}
+    cards = make_cards(splits, schema) if schema is not None else {}
+    return {role: replace(found, card=cards.get(role)) for role, found in facts.items()}
 
 
 def _present(schema: DataSchema | None) -> DataSchema:
@@ -138,7 +176,7 @@ def _load_split(
 def _bounds(given: Any) -> inputs.Bounds | None:
     if given is None:
         return None
-    low, high = (tuple(side) if isinstance(side, list) else float(side) for side in given)
+    low, high = (float(s) if isinstance(s, int | float) else tuple(s) for s in given)
     return low, high
 
 
@@ -184,12 +222,15 @@ def _probe(base: ModelFacts, payload: Mapping[str, Any]) -> ModelFacts:
     code = code_digest(entry["options"], Path(payload["base"]))
     return replace(
         base,
-        digest=digest or code,
+        digest=digest or model.digest or code,
         kind=model.kind,
         offers=offers.words,
         n_outputs=int(model.n_outputs),
         input_shape=None if model.input_shape is None else tuple(model.input_shape),
-        facts={**dict(model.facts), **({"code SHA-256": code} if code and digest else {})},
+        facts={
+            **dict(model.facts),
+            **({"code SHA-256": code} if code and (digest or model.digest) else {}),
+        },
     )
 
 
@@ -206,6 +247,7 @@ def load_model(payload: Mapping[str, Any]) -> ModelHandle:
             trusted=entry["trusted"],
             device=payload["device"],
             schema=_schema(payload),
+            examples=_examples(payload),
         )
     )
     if not isinstance(model, ModelHandle):
@@ -214,7 +256,22 @@ def load_model(payload: Mapping[str, Any]) -> ModelHandle:
             f"{type(model).__name__}, not a ModelHandle."
         )
     model.name = entry["name"]
+    expected = payload.get("model_digest")
+    if model.digest and expected and model.digest != expected:
+        raise ModelError(
+            f"models.{model.name}: it answers otherwise than when the audit began, so that its "
+            "numbers would be of another model; run the audit again."
+        )
     return model
+
+
+def _examples(payload: Mapping[str, Any]) -> npt.NDArray[Any] | None:
+    """Return the rows that models are tried out on, in memory of their own; None without data."""
+    rows, schema = payload.get("probe"), _schema(payload)
+    if rows is None or schema is None:
+        return None
+    facts = adapter(SplitFacts).validate_python(rows["facts"])
+    return probe_rows(inputs.open_split(facts, Path(rows["folder"])).x, schema, PROBE_ROWS)
 
 
 def _try(model: ModelHandle, name: str, schema: DataSchema, payload: Mapping[str, Any]) -> None:
@@ -228,11 +285,9 @@ def _try(model: ModelHandle, name: str, schema: DataSchema, payload: Mapping[str
             f"models.{name}: it takes inputs of shape {tuple(shape)}; the data has "
             f"{schema.input_shape}."
         )
-    rows = payload["probe"]
-    if rows is None:
+    x = _examples(payload)
+    if x is None:
         return
-    facts = adapter(SplitFacts).validate_python(rows["facts"])
-    x = np.array(inputs.open_split(facts, Path(rows["folder"])).x[:PROBE_ROWS])
     try:
         predicted = np.asarray(model.predict(x))
         scores = model.predict_proba(x) if Needs.PROBABILITIES in model.offers else None

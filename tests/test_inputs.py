@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from robreport import LoadedData, Needs
 from robreport.bundle import DataSchema
+from robreport.classes import unify_classes
 from robreport.codec import from_json, plain, to_json
 from robreport.errors import DataError
 from robreport.inputs import (
@@ -28,7 +29,6 @@ from robreport.inputs import (
     open_split,
     schema_from_json,
     take,
-    unify_classes,
 )
 from robreport.outcome import ModelFacts, SplitFacts
 

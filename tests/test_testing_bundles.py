@@ -52,16 +52,17 @@ def test_every_need_is_met_and_usable(need: Needs, layout: Any) -> None:
         _follow(model.trees(), test.x, model)
 
 
-def _follow(trees: Any, x: Any, model: Any) -> None:
+def _follow(ensemble: Any, x: Any, model: Any) -> None:
     """Walk the arrays by their documentation and get the model's probabilities."""
+    assert (ensemble.comparison, ensemble.aggregation) == ("<=", "mean")
     for row in x[:5]:
         values = []
-        for t in range(len(trees["feature"])):
+        for tree in ensemble.trees:
             node = 0
-            while trees["feature"][t, node] >= 0:
-                low = row.reshape(-1)[trees["feature"][t, node]] <= trees["threshold"][t, node]
-                node = trees["left" if low else "right"][t, node]
-            values.append(trees["value"][t, node])
+            while tree.feature[node] >= 0:
+                low = row.reshape(-1)[tree.feature[node]] <= tree.threshold[node]
+                node = (tree.left if low else tree.right)[node]
+            values.append(tree.value[node])
         np.testing.assert_allclose(np.mean(values, axis=0), model.predict_proba(row[None])[0])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from robreport.datafindings import data_findings
 from robreport.document import (
     Block,
     BulletList,
@@ -32,21 +33,24 @@ def findings_of(
 ) -> tuple[FindingItem, ...]:
     """Return all findings, worst first, with ids and the anchors of their evidence."""
     several = len(run.models) > 1
+    # what is wrong with the data comes first among equals: it touches every measurement
     raised = [
-        (finding, entry, outcome)
-        for entry in entries
-        for outcome in entry.computed
-        for finding in outcome.result.findings
+        (finding, ["Data"], [anchors.of(name) for name in finding.evidence])
+        for finding in data_findings(run.data)
     ]
+    for entry in entries:
+        for outcome in entry.computed:
+            place = [entry.title]
+            if several and outcome.about.model:
+                place.append(outcome.about.model)
+            raised += [
+                (finding, place, [writer.evidence(entry, outcome, e) for e in finding.evidence])
+                for finding in outcome.result.findings
+            ]
     raised.sort(key=lambda item: _severity(item[0].severity))
     items = []
-    for i, (finding, entry, outcome) in enumerate(raised, start=1):
-        evidence = [writer.evidence(entry, outcome, name) for name in finding.evidence]
-        where = [entry.title]
-        if several and outcome.about.model:
-            where.append(outcome.about.model)
-        if finding.affected:
-            where.append(finding.affected)
+    for i, (finding, place, evidence) in enumerate(raised, start=1):
+        where = [*place, finding.affected] if finding.affected else place
         items.append(
             FindingItem(
                 id=f"F{i}",
@@ -162,8 +166,8 @@ def findings_section(findings: Sequence[FindingItem], anchors: Anchors) -> Secti
     """Return the register of findings."""
     blocks: tuple[Block, ...] = (
         (
-            Prose(text="A finding is a claim about a model, with its evidence. Its severity is "
-                  "the measurement's own word, not a status."),
+            Prose(text="A finding is a claim about a model or about the data, with its evidence. "
+                  "Its severity is the measurement's own word, not a status."),
             FindingList(items=tuple(findings)),
         )
         if findings

@@ -8,6 +8,7 @@ from typing import Any
 from robreport.document import Block, Chip, KeyValues, Link, Note, Prose, Section, TableBlock
 from robreport.outcome import AuditRun, Failed, Skipped, Status
 from robreport.report import numbers, wording
+from robreport.report.data_card import card_blocks
 from robreport.report.entries import Anchors, Entry
 from robreport.result import Column
 
@@ -25,6 +26,7 @@ def scope_section(
         blocks.append(_models_table(run, anchors))
     if run.data:
         blocks.append(_data_table(run, anchors))
+        blocks += card_blocks(run, anchors)
     facts = _schema_pairs(run)
     if facts:
         blocks.append(KeyValues(pairs=facts))

@@ -14,6 +14,8 @@ from robreport.bundle import Bundle, ModelHandle, Needs, NotOffered
 if TYPE_CHECKING:
     import torch
 
+    from robreport.trees import TreeEnsemble
+
 Array = npt.NDArray[Any]
 
 
@@ -60,7 +62,7 @@ class GuardedModel(ModelHandle):
         # the new model offers what the old one was declared to offer, and is guarded alike
         return GuardedModel(self.__model.refit(x, y, seed), self.offers)
 
-    def trees(self) -> Any:
+    def trees(self) -> TreeEnsemble:
         self.__ask("trees", Needs.TREES)
         return self.__model.trees()
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from robreport.bundle import ModelHandle, Needs
 from robreport.testing.oracle import linear_module, softmax
+from robreport.trees import Tree, TreeEnsemble
 
 if TYPE_CHECKING:
     import torch
@@ -180,23 +181,15 @@ class SmallNet(ModelHandle):
 
 
 class StumpForest(ModelHandle):
-    """One decision stump a feature, their leaf values averaged; its trees are plain arrays.
+    """One decision stump a feature, their leaf values averaged: class shares, or a mean."""
 
-    `trees` returns a mapping of arrays, first axis = tree, second = node (0 the root):
-    ``feature`` (t, 3) int64, −1 at a leaf; ``threshold`` (t, 3) float64, left when
-    x[feature] <= threshold; ``left`` and ``right`` (t, 3) int64 node numbers, −1 at a leaf;
-    ``value`` (t, 3, k) float64, class shares (or k = 1 mean) of the training rows at the node.
-    """
-
-    def __init__(
-        self, trees: Mapping[str, Array], *, input_shape: tuple[int, ...], task: str
-    ) -> None:
+    def __init__(self, ensemble: TreeEnsemble, *, input_shape: tuple[int, ...], task: str) -> None:
         super().__init__()
-        self._trees = dict(trees)
+        self._ensemble = ensemble
         self.input_shape = input_shape
-        self.n_outputs = int(trees["value"].shape[2])
+        self.n_outputs = ensemble.n_outputs
         self.name = "stumps"
-        self.kind = f"decision stumps, {len(trees['feature'])} trees"
+        self.kind = f"decision stumps, {len(ensemble.trees)} trees"
         if task == "regression":
             self.offers = Needs.REGRESSION | Needs.TREES | Needs.REFIT
         else:
@@ -210,43 +203,43 @@ class StumpForest(ModelHandle):
             target = np.asarray(y, dtype=np.float64)[:, None]
         else:
             target = np.eye(outputs)[np.asarray(y, dtype=np.int64)]
-        count, width = flat.shape[1], target.shape[1]
-        threshold = np.zeros((count, 3))
-        value = np.zeros((count, 3, width))
-        for j in range(count):
-            threshold[j, 0], value[j] = _best_split(flat[:, j], target)
-        trees = {
-            "feature": np.stack([np.arange(count), *2 * [np.full(count, -1)]], axis=1),
-            "threshold": threshold,
-            "left": np.tile([1, -1, -1], (count, 1)),
-            "right": np.tile([2, -1, -1], (count, 1)),
-            "value": value,
-        }
-        return cls(trees, input_shape=tuple(x.shape[1:]), task=task)
-
-    def _values(self, x: Array) -> Array:
-        flat = np.asarray(x, dtype=np.float64).reshape(len(x), -1)
-        feature, threshold = self._trees["feature"][:, 0], self._trees["threshold"][:, 0]
-        leaf = np.where(flat[:, feature] <= threshold, 1, 2)
-        return np.asarray(self._trees["value"][np.arange(leaf.shape[1]), leaf].mean(axis=1))
+        trees = []
+        for j in range(flat.shape[1]):
+            threshold, value = _best_split(flat[:, j], target)
+            trees.append(
+                Tree(
+                    feature=np.array([j, -1, -1]),
+                    threshold=np.array([threshold, 0.0, 0.0]),
+                    left=np.array([1, -1, -1]),
+                    right=np.array([2, -1, -1]),
+                    missing_left=np.zeros(3, dtype=bool),
+                    value=value,
+                )
+            )
+        ensemble = TreeEnsemble(
+            trees=tuple(trees),
+            n_features=flat.shape[1],
+            n_outputs=target.shape[1],
+            base=np.zeros(target.shape[1]),
+            aggregation="mean",
+            link="identity" if task == "regression" else "distribution",
+        )
+        return cls(ensemble, input_shape=tuple(x.shape[1:]), task=task)
 
     def predict(self, x: Array) -> Array:
-        found = self._values(x)
-        if Needs.REGRESSION in self.offers:
-            return np.asarray(found[:, 0])
-        return np.asarray(found.argmax(axis=1), dtype=np.int64)
+        return self._ensemble.predict(x)
 
     def predict_proba(self, x: Array) -> Array:
         if Needs.PROBABILITIES not in self.offers:
             return super().predict_proba(x)
-        return self._values(x)
+        return self._ensemble.predict_proba(x)
 
     def refit(self, x: Array, y: Array, seed: int) -> StumpForest:
         task = "regression" if Needs.REGRESSION in self.offers else "classification"
         return StumpForest.fitted(x, y, outputs=self.n_outputs, task=task)
 
-    def trees(self) -> Mapping[str, Array]:
-        return {name: value.copy() for name, value in self._trees.items()}
+    def trees(self) -> TreeEnsemble:
+        return self._ensemble
 
 
 def _best_split(column: Array, target: Array) -> tuple[float, Array]:

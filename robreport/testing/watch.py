@@ -72,9 +72,10 @@ def _inside(model: ModelHandle) -> dict[str, str]:
             found[f"the training mode of the model's {where}"] = str(part.training)
             hooks = (part._forward_hooks, part._forward_pre_hooks, part._backward_hooks)
             found[f"the hooks on the model's {where}"] = str([len(h) for h in hooks])
-    if Needs.TREES in model.offers and isinstance(trees := model.trees(), Mapping):
-        for name, array in trees.items():
-            found[f"the model's tree {name}"] = array_state(np.asarray(array))
+    if Needs.TREES in model.offers:
+        for number, tree in enumerate(model.trees().trees):
+            for name in ("feature", "threshold", "left", "right", "missing_left", "value"):
+                found[f"the {name} of the model's tree {number}"] = array_state(getattr(tree, name))
     if Needs.PARAMETERS in model.offers:
         for name, array in (model.initial_parameters() or {}).items():
             found[f"the model's initial {name}"] = array_state(np.asarray(array))

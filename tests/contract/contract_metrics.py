@@ -165,7 +165,7 @@ class GoodTrees(GoodAccuracy):
     scalar_help: ClassVar = {"trees": "number of trees"}
 
     def compute(self, bundle: rr.Bundle, params: Any, ctx: rr.Context) -> rr.Result:
-        n = len(bundle.model.trees()["feature"])
+        n = len(bundle.model.trees().trees)
         ctx.progress(1, 1, "counting")
         return rr.Result(
             answer="It has trees.", scalars={"trees": rr.Scalar(value=n, n=n, reason="a count")}

@@ -60,7 +60,7 @@ class DataSpaceNetwork(nn.Module):
     - ``value``: the network's single output.
     """
 
-    def __init__(self, space: InputSpace, network: nn.Module, outputs: Outputs) -> None:
+    def __init__(self, space: nn.Module, network: nn.Module, outputs: Outputs) -> None:
         super().__init__()
         self.input = space
         self.network = network

@@ -1,114 +1,180 @@
-"""Read delimited text, packed or not, into a data frame, with bounds and clear refusals."""
+"""Read delimited text into columns, with bounds and clear refusals."""
 
 from __future__ import annotations
 
 import io
 import warnings
-from collections import Counter
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from robreport import DataError
-from robreport_plugins.loaders.bounded import open_packed, read_all
-from robreport_plugins.loaders.regular_file import beginning
-from robreport_plugins.loaders.wording import listed, one_line
+from robreport_plugins.loaders.bounded import LARGEST
+from robreport_plugins.loaders.raw_table import MOST_COLUMNS, Array, RawTable, check_names
+from robreport_plugins.loaders.short_rows import first_short_row
+from robreport_plugins.loaders.wording import one_line
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_LARGEST_TEXT = 2 * 2**30
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextForm:
+    """How a table is written down: what stands between columns, in numbers, and for nothing."""
+
+    delimiter: str
+    decimal: str
+    header: bool
+    missing: tuple[str, ...]
 
 
-def read_table(
-    path: Path, *, delimiter: str, header: bool, missing: tuple[str, ...], where: str
-) -> pd.DataFrame:
-    """Return the table: numeric columns as numbers, others as text, missing values as NaN.
+class DelimitedText:
+    """A table in delimited text, whose columns are read once it is known what they are."""
 
-    Parameters
-    ----------
-    path : Path
-    delimiter : str
-        One character.
-    header : bool
-        Whether the first row names the columns; otherwise they are named "0", "1", ...
-    missing : tuple of str
-        What stands for a missing value, and nothing else does.
-    where : str
-        How sentences begin.
-
-    Raises
-    ------
-    DataError
-        Missing, damaged or not UTF-8; no rows; names that repeat; rows of unequal length.
-    """
-    import pandas as pd
-
-    head, _ = beginning(path, where, DataError)
-    stream, _ = open_packed(path, head)
-    with stream:
+    def __init__(
+        self, data: bytes | bytearray, form: TextForm, names: Sequence[str], where: str
+    ) -> None:
         # Blank lines before the header would be skipped by one reading and not by the other.
-        data = read_all(stream, where, _LARGEST_TEXT).lstrip(b"\r\n")
-    if b"\x00" in data:
-        raise DataError(f"{where}: holds zero bytes, so it is no text table; save it as UTF-8.")
+        self._data = data.lstrip(b"\r\n")
+        self._form = form
+        self._where = where
+        self._check_size()
+        top = self._guarded(lambda: self._read(None, top=True))
+        first = [str(name).strip() for name in top.iloc[0]]
+        if names and len(names) != len(first):
+            raise DataError(
+                f"{where}: names gives {len(names)} columns, and the file has {len(first)}; "
+                "name each, the label included."
+            )
+        found = [*names] or (first if form.header else [str(i) for i in range(len(first))])
+        advice = ", or say header = false if the first row is data" if form.header else ""
+        check_names(found, where, advice="" if names else advice)
+        self.names = tuple(found)
 
-    # From 3.1 on, pandas reads every number to the nearest float and wants no say in it.
-    version = tuple(int(part) for part in pd.__version__.split(".")[:2])
-    exact: dict[str, Any] = {} if version >= (3, 1) else {"float_precision": "round_trip"}
+    def read(self, used: Iterable[str], as_text: Iterable[str]) -> RawTable:
+        """Return the columns in use: numbers where all values are, else text.
 
-    def read(first: bool, names: list[str] | None, skip: int) -> pd.DataFrame:
+        Parameters
+        ----------
+        used : names
+        as_text : names
+            Columns whose values are kept as they are spelled, also where they look like numbers.
+
+        Raises
+        ------
+        DataError
+            No rows, rows of unequal length, or quotes that do not close.
+        """
+        form, where = self._form, self._where
+        asked = frozenset(as_text)
+        frame = self._guarded(lambda: self._read(asked))
+        if not len(frame):
+            raise DataError(f"{where}: has a header and no rows; export it again.")
+        self._refuse_short_rows(frame)
+        absent = frozenset(form.missing)
+        columns = {name: _plain(frame[name], absent) for name in dict.fromkeys(used)}
+        return RawTable(rows=len(frame), columns=columns, decimal=form.decimal)
+
+    def _check_size(self) -> None:
+        """Refuse what would have more columns or more cells than are read, before it is parsed."""
+        line = self._data.partition(b"\n")[0].partition(b"\r")[0]
+        wide = line.count(self._form.delimiter.encode()) + 1
+        if wide > MOST_COLUMNS:
+            raise DataError(
+                f"{self._where}: has {wide:,} columns; at most {MOST_COLUMNS:,} are read. Is it "
+                "the right delimiter?"
+            )
+        cells = (self._data.count(b"\n") + 1) * wide
+        if cells * 8 > LARGEST:
+            raise DataError(
+                f"{self._where}: has about {cells:,} cells; at most {LARGEST // 8:,} are read, so "
+                "split it into parts."
+            )
+
+    def _read(self, as_text: frozenset[str] | None, *, top: bool = False) -> pd.DataFrame:
+        """Return the first row as text, or all rows."""
+        import pandas as pd
+
+        form = self._form
+        # From 3.1 on, pandas reads every number to the nearest float and wants no say in it.
+        version = tuple(int(part) for part in pd.__version__.split(".")[:2])
+        exact: dict[str, Any] = {} if version >= (3, 1) else {"float_precision": "round_trip"}
         frame: pd.DataFrame = pd.read_csv(
-            io.BytesIO(data),
-            sep=delimiter,
+            io.BytesIO(self._data),
+            sep=form.delimiter,
+            decimal=form.decimal,
             header=None,
-            names=names,
+            names=None if top else list(self.names),
             index_col=False,
-            skiprows=skip,
-            nrows=1 if first else None,
-            dtype=str if first else None,
+            skiprows=0 if top or not form.header else 1,
+            nrows=1 if top else None,
+            dtype=str if top else dict.fromkeys(as_text or (), str),
             engine="c",
-            encoding="utf-8-sig",
+            encoding="utf-8",
             skipinitialspace=True,
             keep_default_na=False,
-            na_values=[] if first else list(missing),
-            **exact,
+            na_values=[] if top else list(form.missing),
             low_memory=False,
             on_bad_lines="error",
+            **exact,
         )
         return frame
 
-    try:
-        with warnings.catch_warnings():
-            # pandas warns and cuts where a row has more entries than there are columns.
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            top = [str(name).strip() for name in read(True, None, 0).iloc[0]]
-            names = top if header else [str(i) for i in range(len(top))]
-            _check_names(names, where)
-            frame = read(False, names, 1 if header else 0)
-    except pd.errors.EmptyDataError:
-        raise DataError(f"{where}: has no rows; export it again.") from None
-    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        raise DataError(
-            f"{where}: rows differ in their number of columns, or quotes do not close "
-            f"({one_line(error)}); is delimiter = {delimiter!r} right?"
-        ) from None
-    except UnicodeDecodeError:
-        raise DataError(f"{where}: is not UTF-8 text; save it as UTF-8.") from None
-    except (ValueError, OverflowError) as error:
-        raise DataError(f"{where}: cannot be read as a table ({one_line(error)}).") from None
-    if not len(frame):
-        raise DataError(f"{where}: has a header and no rows; export it again.")
-    return frame
+    def _refuse_short_rows(self, frame: pd.DataFrame) -> None:
+        """Refuse a row with fewer cells than columns, which would read as missing values."""
+        width = len(self.names)
+        if width == 1 or not frame[self.names[-1]].isna().any():
+            return
+        short = first_short_row(self._data, self._form.delimiter, width, self._where)
+        if short is not None:
+            row = short - (1 if self._form.header else 0)
+            raise DataError(
+                f"{self._where}: rows differ in their number of columns: row {row} (counted from "
+                f"0) has fewer than {width}; correct it."
+            )
+
+    def _guarded(self, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        """Return what is read, or say in one sentence why it cannot be."""
+        import pandas as pd
+
+        where = self._where
+        try:
+            with warnings.catch_warnings():
+                # pandas warns and cuts where a row has more entries than there are columns.
+                warnings.simplefilter("error", pd.errors.ParserWarning)
+                return read()
+        except pd.errors.EmptyDataError:
+            raise DataError(f"{where}: has no rows; export it again.") from None
+        except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+            raise DataError(
+                f"{where}: rows differ in their number of columns, or quotes do not close "
+                f"({one_line(error)}); is delimiter = {self._form.delimiter!r} right?"
+            ) from None
+        except UnicodeDecodeError:
+            raise DataError(
+                f"{where}: is not UTF-8 text; name its encoding, such as encoding = 'latin-1'."
+            ) from None
+        except (ValueError, OverflowError) as error:
+            raise DataError(f"{where}: cannot be read as a table ({one_line(error)}).") from None
 
 
-def _check_names(names: list[str], where: str) -> None:
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise DataError(
-            f"{where}: the column names {listed(map(repr, twice))} repeat; rename them, or say "
-            "header = false if the first row is data."
-        )
-    if "" in names:
-        raise DataError(
-            f"{where}: column {names.index('') + 1} has no name; name it, or say header = false "
-            "if the first row is data."
-        )
+def _plain(column: pd.Series[Any], missing: frozenset[str]) -> Array:
+    """Return a column as numbers, or as stripped text with None where nothing is."""
+    if column.dtype.kind in "biuf":
+        return np.asarray(column.to_numpy())
+    values = column.astype(object).to_numpy()
+    there = ~np.asarray(column.isna())
+    truths = [type(value) is bool for value in values[there].tolist()]
+    if truths and all(truths):
+        # as pandas reads them where none is missing
+        numbers = np.full(len(values), np.nan)
+        numbers[there] = values[there].astype(np.float64)
+        return numbers
+    kept = np.full(len(values), None, dtype=object)
+    for row in np.flatnonzero(there).tolist():
+        text = str(values[row]).strip()
+        if text not in missing:
+            kept[row] = text
+    return kept

@@ -13,8 +13,12 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from robreport import ModelError, ModelHandle, Needs, NotOffered
+from robreport import ModelError, ModelHandle, Needs, NotOffered, TreeEnsemble
+from robreport_plugins.loaders.frame_input import FrameInput
+from robreport_plugins.loaders.scikit_trees import is_tree_model, scikit_ensemble, use_one_thread
+from robreport_plugins.loaders.tree_space import in_data_classes, in_data_order
 from robreport_plugins.loaders.twins import Columns, NoTwin
+from robreport_plugins.loaders.verified_trees import NoTrees, verified_trees
 from robreport_plugins.loaders.verified_twin import verified_twin
 from robreport_plugins.loaders.wording import one_line
 
@@ -46,8 +50,8 @@ class EstimatorSetup:
         The data's class of each of those labels.
     order : array of int or None
         Columns of data space in the estimator's order; None when they are the same.
-    columns : tuple of str
-        Column names that the estimator was fitted on; empty for none.
+    frame : FrameInput
+        How rows of data space become what the estimator reads.
     """
 
     name: str
@@ -59,7 +63,7 @@ class EstimatorSetup:
     labels: Array
     index: Array
     order: Array | None
-    columns: tuple[str, ...]
+    frame: FrameInput
 
 
 class EstimatorHandle(ModelHandle):
@@ -85,7 +89,11 @@ class EstimatorHandle(ModelHandle):
             self.offers |= Needs.REFIT
         if not setup.regression and hasattr(estimator, "predict_proba"):
             self.offers |= Needs.PROBABILITIES
+        self._trees: TreeEnsemble | None = None
         self._add_twin()
+        if is_tree_model(estimator):
+            use_one_thread(estimator)
+            self._add_trees()
 
     def _add_twin(self) -> None:
         """Offer gradients, parameters and logits if there is an exact twin; else say why not."""
@@ -93,8 +101,7 @@ class EstimatorHandle(ModelHandle):
         try:
             if not setup.regression and len(self._own_index) != setup.n_outputs:
                 raise NoTwin("it was fitted on fewer classes than the data has")
-            width = int(np.prod(setup.input_shape))
-            twin, kind = verified_twin(self._estimator, width, setup.order)
+            twin, kind = verified_twin(self._estimator, setup.frame)
         except NoTwin as reason:
             self.facts = {"gradients": f"none, since there is no exact torch twin ({reason})"}
             return
@@ -114,6 +121,61 @@ class EstimatorHandle(ModelHandle):
                 if kind == "log-probabilities"
                 else "margins of the decision function; their softmax is no probability"
             )
+
+    def _add_trees(self) -> None:
+        """Offer the trees as arrays where these predict bit for bit alike; else say why not."""
+        setup = self._setup
+        try:
+            if setup.frame.values or len(setup.frame.order) != setup.frame.width:
+                raise NoTrees("it reads categories spelled out, or only some of the columns")
+            ensemble = in_data_order(scikit_ensemble(self._estimator), setup.order)
+            if not setup.regression:
+                ensemble = in_data_classes(ensemble, self._own_index, setup.n_outputs)
+            self._trees = verified_trees(ensemble, *self._answers(ensemble))
+        except NoTrees as reason:
+            self.facts = {**self.facts, "trees": f"not offered as arrays ({reason})"}
+            return
+        self.offers |= Needs.TREES
+        self.facts = {
+            **self.facts,
+            "trees": f"{len(ensemble.trees):,} as arrays, {ensemble.n_nodes:,} nodes",
+        }
+
+    def _answers(
+        self, ensemble: TreeEnsemble
+    ) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
+        """Return what the estimator answers and what its arrays do, before links round them."""
+        shape = self._setup.input_shape
+
+        def shaped(x: Array) -> Array:
+            return x.reshape(len(x), *shape)
+
+        if self._setup.regression:
+            return lambda x: self.predict(shaped(x)), ensemble.predict
+        if ensemble.link == "distribution":
+            return lambda x: self.predict_proba(shaped(x)), ensemble.predict_proba
+
+        def scores(x: Array) -> Array:
+            found = self._call(self._estimator.decision_function, shaped(x))
+            if found.ndim == 1:
+                return found[:, None] if self._own_index[0] == 0 else -found[:, None]
+            ordered = np.empty_like(found)
+            ordered[:, self._own_index] = found
+            return ordered
+
+        return scores, ensemble.predict_raw
+
+    def trees(self) -> TreeEnsemble:
+        """Return the trees as arrays over flattened data space.
+
+        Raises
+        ------
+        NotOffered
+            It is no tree model, or its arrays would not predict as it does (see its facts).
+        """
+        if self._trees is None:
+            raise NotOffered(f"{self.name}: trees")
+        return self._trees
 
     def predict(self, x: Array) -> Array:
         """Return class indices ``(n,)`` int64 into the data's classes, or values, float64.
@@ -250,15 +312,8 @@ class EstimatorHandle(ModelHandle):
         return np.array(x, dtype=np.float64, order="C").reshape(len(x), int(np.prod(shape)))
 
     def _table(self, flat: Array) -> Any:
-        """Return ``(n, d)`` as the estimator was fitted: its order, its column names if any."""
-        setup = self._setup
-        if setup.order is not None:
-            flat = flat[:, setup.order]
-        if not setup.columns:
-            return flat
-        import pandas as pd
-
-        return pd.DataFrame(flat, columns=list(setup.columns))
+        """Return ``(n, d)`` as the estimator was fitted: its columns, in its order and words."""
+        return self._setup.frame.table(flat)
 
     def _call(self, method: Callable[[Any], Any], x: Array) -> Array:
         """Return a method's answer for all rows, a part at a time (kernel machines need it)."""

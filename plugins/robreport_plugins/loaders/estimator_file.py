@@ -12,13 +12,18 @@ from typing import Any
 from robreport import ModelError
 from robreport_plugins.loaders.bounded import check_archive
 from robreport_plugins.loaders.regular_file import DAMAGED, beginning
-from robreport_plugins.loaders.tree_check import CHECKED_TYPE, check_trees
+from robreport_plugins.loaders.tree_check import CHECKED_TYPES, check_trees
 from robreport_plugins.loaders.wording import listed, one_line
 
 # Plain classes of scikit-learn that only hold numbers and take no part in predicting.
 _HARMLESS = (
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+    # How a ColumnTransformer chose its columns when it was fitted; names of types in it.
+    "sklearn.compose._column_transformer.make_column_selector",
+    "numpy.dtype",
+    "numpy.number",
+    "builtins.object",
 )
 _UNREADABLE: tuple[type[Exception], ...] = (
     pickle.PickleError,
@@ -68,7 +73,8 @@ def _read_skops(path: Path, size: int, trusted: bool, where: str) -> tuple[Any, 
     facts = {"file format": "skops"}
     try:
         listed_types = skops.io.get_untrusted_types(file=path)
-        unknown = [name for name in listed_types if name not in (*_HARMLESS, CHECKED_TYPE)]
+        known = {*_HARMLESS, *CHECKED_TYPES}
+        unknown = [name for name in listed_types if name not in known]
         if unknown and not trusted:
             raise ModelError(
                 f"{where}: holds types that skops does not know to be harmless "
@@ -77,7 +83,7 @@ def _read_skops(path: Path, size: int, trusted: bool, where: str) -> tuple[Any, 
         if unknown:
             facts["trusted types"] = listed(unknown)
         found = skops.io.load(path, trusted=listed_types)
-        if CHECKED_TYPE in listed_types and not trusted:
+        if not trusted and CHECKED_TYPES.intersection(listed_types):
             facts["decision trees"] = f"{check_trees(found, where):,}, each node checked"
         return found, facts
     except UntrustedTypesFoundException as error:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from robreport import DataError, LoadedData, Params, SplitSource
+from robreport import DataError, DataFile, DataGuess, LoadedData, Params, SplitSource
 from robreport_plugins.loaders.bounded import (
     DEFLATE_RATIO,
     LARGEST,
@@ -51,6 +51,12 @@ class IdxLoader:
 
     Options: ClassVar[type[Params]] = IdxOptions
     summary: ClassVar[str] = "IDX files as MNIST is published in, gzipped or not"
+
+    def recognise(self, question: DataFile) -> DataGuess | None:
+        """Return what a folder is for a drafted audit; None when it is no such folder."""
+        from robreport_plugins.loaders.arrays_guess import guess_idx
+
+        return guess_idx(question)
 
     def files(self, source: SplitSource) -> tuple[Path, ...]:
         """Return the files that `load` reads."""
@@ -100,7 +106,8 @@ def _paths(source: SplitSource, role: str) -> tuple[Path, Path | None]:
     return image_path, label_path
 
 
-def _candidates(root: Path, part: str, stem: str) -> Iterable[Path]:
+def candidates(root: Path, part: str, stem: str) -> Iterable[Path]:
+    """Yield the places where a part's images or labels may be, as they are published."""
     prefix = "train" if part == "train" else "t10k"
     for name in (f"{prefix}-{stem}", f"{prefix}-{stem.replace('-', '.', 1)}"):
         for suffix in ("", ".gz"):
@@ -110,13 +117,13 @@ def _candidates(root: Path, part: str, stem: str) -> Iterable[Path]:
 def _find(root: Path, given: str | None, part: str, stem: str, where: str) -> Path:
     if given is not None:
         return root / given
-    for path in _candidates(root, part, stem):
+    for path in candidates(root, part, stem):
         try:
             if path.is_file():
                 return path
         except (OSError, ValueError):
             break
-    wanted = ", ".join(path.name for path in _candidates(root, part, stem))
+    wanted = ", ".join(path.name for path in candidates(root, part, stem))
     raise DataError(
         f"{where}: the folder {root.name!r} has none of {wanted}; correct root, or name the files "
         "with images and labels."

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from robreport import DataError, LoadedData, Params, SplitSource
+from robreport import DataError, DataFile, DataGuess, LoadedData, Params, SplitSource
 from robreport_plugins.loaders.bounded import (
     DEFLATE_RATIO,
     LARGEST,
@@ -38,10 +38,19 @@ class NpzOptions(Params):
     """Keys of ``loader = "npz"`` under [data] or one of its splits."""
 
     path: str = Field(min_length=1, description="The .npz file, relative to root.")
-    x: str = Field("x", min_length=1, description="Name of the array of inputs.")
-    y: str = Field(
-        "y",
-        description="Name of the array of labels; empty for none (out-of-distribution sets).",
+    x: str | None = Field(
+        None,
+        min_length=1,
+        description="Name of the array of inputs; by default x_SPLIT where the archive has one "
+        "(x_train, x_test), else x.",
+    )
+    y: str | None = Field(
+        None,
+        description="Name of the array of labels, by default as that of the inputs; empty for "
+        "none (out-of-distribution sets).",
+    )
+    group: str = Field(
+        "", description="Name of the array that says which group an input belongs to."
     )
     layout: Literal["NCHW", "NHWC", "NHW"] | None = Field(
         None,
@@ -65,6 +74,12 @@ class NpzLoader:
 
     Options: ClassVar[type[Params]] = NpzOptions
     summary: ClassVar[str] = "NumPy archive (.npz) with arrays of inputs and labels"
+
+    def recognise(self, question: DataFile) -> DataGuess | None:
+        """Return what an archive is for a drafted audit; None when it is something else."""
+        from robreport_plugins.loaders.arrays_guess import guess_archive
+
+        return guess_archive(question)
 
     def files(self, source: SplitSource) -> tuple[Path, ...]:
         """Return the file that `load` reads."""
@@ -92,12 +107,16 @@ class NpzLoader:
             name.removesuffix(".npy")
             for name in check_archive(path, size, where, DataError, packed=True)
         ]
-        labels = None
+        labels = groups = None
+        x_name = _array_name(options.x, "x", source.role, names)
+        y_name = _array_name(options.y, "y", source.role, names)
         try:
             with zipfile.ZipFile(path) as archive:
-                inputs = _member(archive, options.x, names, size, where)
-                if options.y and (options.y in names or not may_lack_labels(source.role)):
-                    labels = _member(archive, options.y, names, size, where)
+                inputs = _member(archive, x_name, names, size, where)
+                if y_name and (y_name in names or not may_lack_labels(source.role)):
+                    labels = _member(archive, y_name, names, size, where)
+                if options.group:
+                    groups = _member(archive, options.group, names, size, where)
         except UNREADABLE_ARCHIVE as error:
             raise DataError(f"{where}: is damaged or encrypted ({error}).") from None
         if labels is None and not may_lack_labels(source.role):
@@ -122,11 +141,23 @@ class NpzLoader:
             x=x,
             y=y,
             layout=layout,
-            source=f"NumPy archive {path.name}, arrays {options.x!r}"
-            + (f" and {options.y!r}" if y is not None else ""),
+            source=f"NumPy archive {path.name}, arrays {x_name!r}"
+            + (f" and {y_name!r}" if y is not None else ""),
             classes=classes if source.task != "regression" else (),
             features=options.features,
+            missing=layout == "table",
+            groups=None if groups is None else one_per_row(groups, len(x), where),
+            group=options.group,
         )
+
+
+def _array_name(given: str | None, letter: str, role: str, names: list[str]) -> str:
+    """Return the name of an array: as declared, or ``x_train`` of the split train, or ``x``."""
+    if given is not None:
+        return given
+    part = role.rpartition(".")[2]
+    usual = (f"{letter}_{part}", f"{letter.upper()}_{part}", letter, letter.upper())
+    return next((name for name in usual if name in names), letter)
 
 
 def _member(archive: zipfile.ZipFile, name: str, names: list[str], size: int, where: str) -> Array:

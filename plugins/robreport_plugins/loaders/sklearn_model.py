@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from robreport import DataSchema, ModelError, ModelHandle, ModelSource, Params
+from robreport import DataSchema, ModelError, ModelGuess, ModelHandle, ModelSource, Params
 from robreport_plugins.loaders.wording import did_you_mean, listed, one_line
 
 if TYPE_CHECKING:
     from robreport_plugins.loaders.estimator import Array
+    from robreport_plugins.loaders.frame_input import FrameInput
 
 
 class SklearnOptions(Params):
@@ -32,6 +34,12 @@ class SklearnModelLoader:
         "scikit-learn estimator or pipeline: skops, or pickle and joblib with trusted = true"
     )
 
+    def recognise(self, path: Path) -> ModelGuess | None:
+        """Return what a file is for a drafted audit; None when it is no estimator's."""
+        from robreport_plugins.loaders.estimator_guess import guess_estimator
+
+        return guess_estimator(path)
+
     def load(self, source: ModelSource) -> ModelHandle:
         """Return the estimator; refit always, gradients where it has an exact torch twin.
 
@@ -49,7 +57,7 @@ class SklearnModelLoader:
             raise ModelError(f"model {source.name!r}: needs a path to its file (skops).")
         where = f"model {source.name!r} ({source.path.name})"
         estimator, facts = read_estimator(source.path, trusted=source.trusted, where=where)
-        regression = _is_regression(estimator, where)
+        regression = is_regression(estimator, where)
         schema = source.schema
         if schema is not None and regression != (schema.task == "regression"):
             raise ModelError(
@@ -58,19 +66,30 @@ class SklearnModelLoader:
             )
         setup = _setup(estimator, source, regression, where)
         handle = EstimatorHandle(setup, estimator)
-        _try_out(handle, where)
+        _try_out(handle, setup.frame.plain_rows(2), where)
         if facts.get("fitted with") == f"scikit-learn {sklearn.__version__}":
             del facts["fitted with"]
         handle.facts = {
             **facts,
             "run with": f"scikit-learn {sklearn.__version__}",
             "estimator": _settings(estimator),
+            **_category_facts(setup.frame, schema),
             **handle.facts,
         }
         return handle
 
 
-def _is_regression(estimator: Any, where: str) -> bool:
+def _category_facts(frame: FrameInput, schema: DataSchema | None) -> dict[str, str]:
+    """Return in which form the estimator is given columns of categories."""
+    count = len(schema.categories) if schema is not None else 0
+    if not count:
+        return {}
+    spelled = len(frame.values)
+    codes = f", {count - spelled} not (as codes, or not read)" if spelled < count else ""
+    return {"categorical columns": f"{spelled} of {count} spelled out{codes}"}
+
+
+def is_regression(estimator: Any, where: str) -> bool:
     """Return whether the object is a fitted regressor; False for a fitted classifier."""
     from sklearn.base import is_classifier, is_regressor
     from sklearn.exceptions import NotFittedError
@@ -109,6 +128,7 @@ def _setup(estimator: Any, source: ModelSource, regression: bool, where: str) ->
 
     from robreport_plugins.loaders.class_labels import match_labels
     from robreport_plugins.loaders.estimator import EstimatorSetup
+    from robreport_plugins.loaders.frame_input import frame_input
 
     schema = source.schema
     width = getattr(estimator, "n_features_in_", None)
@@ -119,12 +139,13 @@ def _setup(estimator: Any, source: ModelSource, regression: bool, where: str) ->
     else:
         raise ModelError(f"{where}: does not say how many features it takes, and no data does.")
     flat = int(np.prod(shape))
-    if width is not None and int(width) != flat:
+    columns, order = _columns(estimator, schema, where)
+    # A model of named columns may leave some of the data's out.
+    if width is not None and int(width) != (flat if order is None else len(order)):
         raise ModelError(
             f"{where}: was fitted on {int(width)} features, and the data has {flat} "
             f"(inputs of shape {shape}); audit it on data of the same columns."
         )
-    columns, order = _columns(estimator, schema, where)
     labels, index = np.zeros(0), np.zeros(0, dtype=np.int64)
     if not regression:
         classes = getattr(estimator, "classes_", None)
@@ -147,7 +168,7 @@ def _setup(estimator: Any, source: ModelSource, regression: bool, where: str) ->
         labels=labels,
         index=index,
         order=order,
-        columns=columns,
+        frame=frame_input(estimator, schema, width=flat, order=order, names=columns),
     )
 
 
@@ -170,13 +191,11 @@ def _columns(
     return names, np.array([features.index(name) for name in names], dtype=np.int64)
 
 
-def _try_out(handle: ModelHandle, where: str) -> None:
-    """Predict two plain inputs, so that a model that cannot is refused now."""
-    import numpy as np
-
+def _try_out(handle: ModelHandle, rows: Array, where: str) -> None:
+    """Predict plain inputs, so that a model that cannot is refused now."""
     from robreport import Needs
 
-    x = np.full((2, *(handle.input_shape or ())), 0.5)
+    x = rows.reshape(len(rows), *(handle.input_shape or ()))
     try:
         handle.predict(x)
         if Needs.PROBABILITIES in handle.offers:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from robreport import ModelError, ModelHandle, ModelSource, Params
+from robreport import ModelError, ModelGuess, ModelHandle, ModelSource, Params
+from robreport_plugins.loaders.against_data import check_against_data, data_space_shape
 from robreport_plugins.loaders.beside_spec import check_reference
 from robreport_plugins.loaders.input_options import InputOptions
 from robreport_plugins.loaders.layer_list import parse_layers
@@ -89,6 +91,12 @@ class TorchLoader:
         "PyTorch network: safetensors or a state dict, with its architecture declared"
     )
 
+    def recognise(self, path: Path) -> ModelGuess | None:
+        """Return what a file of weights is for a drafted audit; None when it is something else."""
+        from robreport_plugins.loaders.network_guess import guess_weights
+
+        return guess_weights(path)
+
     def load(self, source: ModelSource) -> ModelHandle:
         """Return the network; gradients, parameters, and refit where ``train`` is declared.
 
@@ -114,7 +122,7 @@ class TorchLoader:
                 f"{where}: device {source.device!r} is asked for and torch sees none; "
                 "set execution.device = 'cpu'."
             )
-        shape = _input_shape(source, where)
+        shape = data_space_shape(source, where)
         space = InputSpace(options.input, shape)
         state, form = read_weights(source.path, where)
         network, words, origin = _network(source, state, space.out_shape, where)
@@ -136,7 +144,7 @@ class TorchLoader:
             trainer=trainer,
             initial=_initial(source, space.out_shape, where),
         )
-        _check_against_data(handle, source, where)
+        check_against_data(handle, source, where, options.outputs)
         handle.facts = {
             "file format": form,
             "architecture": origin,
@@ -146,27 +154,6 @@ class TorchLoader:
             **({"training function": train_words} if train_words else {}),
         }
         return handle
-
-
-def _input_shape(source: ModelSource, where: str) -> tuple[int, ...]:
-    """Return the shape of one data-space input, declared or the data's."""
-    declared: InputOptions = source.options.input
-    data = source.schema.input_shape if source.schema is not None else None
-    shape = declared.shape or data
-    if shape is None:
-        raise ModelError(
-            f"{where}: input.shape is not declared and no data says it; "
-            "add input = { shape = [...] }."
-        )
-    if data is not None and tuple(shape) != tuple(data):
-        raise ModelError(
-            f"{where}: input.shape = {list(shape)} is declared, and the data has inputs of shape "
-            f"{list(data)}; shapes are those of data space, before input is applied."
-        )
-    problem = declared.problem_with(tuple(shape))
-    if problem:
-        raise ModelError(f"{where}: {problem}; correct the model's input.")
-    return tuple(shape)
 
 
 def _network(
@@ -216,22 +203,3 @@ def _initial(source: ModelSource, shape: tuple[int, ...], where: str) -> Mapping
     state, _ = read_weights(path, place)
     network, _, _ = _network(source, state, shape, place)
     return {f"network.{n}": p.detach().numpy().copy() for n, p in network.named_parameters()}
-
-
-def _check_against_data(handle: ModelHandle, source: ModelSource, where: str) -> None:
-    """Refuse a network whose outputs cannot be those of the audit's task and classes."""
-    schema = source.schema
-    if schema is None:
-        return
-    value = source.options.outputs == "value"
-    if value != (schema.task == "regression"):
-        raise ModelError(
-            f"{where}: outputs = {source.options.outputs!r} does not suit a {schema.task} audit; "
-            "declare outputs = 'value' for regression, and only then."
-        )
-    if not value and schema.n_classes and handle.n_outputs != schema.n_classes:
-        raise ModelError(
-            f"{where}: gives scores for {handle.n_outputs} classes, and the data has "
-            f"{schema.n_classes}; audit it on data of its own classes, or name them all in "
-            "data.schema.classes if this data lacks some."
-        )

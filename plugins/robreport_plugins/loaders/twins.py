@@ -67,6 +67,19 @@ class Rescale(nn.Module):
         return x if self.clip is None else x.clamp(*self.clip)
 
 
+class Impute(nn.Module):
+    """Puts each column's own value where one is missing (NaN)."""
+
+    fill: torch.Tensor
+
+    def __init__(self, fill: Array) -> None:
+        super().__init__()
+        self.register_buffer("fill", _double(fill))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.where(torch.isnan(x), self.fill.to(x.dtype), x)
+
+
 class RowNormalize(nn.Module):
     """Divides each row by its norm; a row of zeros stays."""
 
@@ -180,21 +193,21 @@ def candidates(estimator: Any) -> list[tuple[nn.Sequential, str]]:
     NoTwin
         A step or the predictor has none.
     """
-    steps, last = _unfold(estimator)
-    before = [_transformer(step) for step in steps]
-    return [(nn.Sequential(*before, *body), kind) for body, kind in _predictor(last)]
+    steps, last = unfold(estimator)
+    before = [transformer_twin(step) for step in steps]
+    return [(nn.Sequential(*before, *body), kind) for body, kind in predictor_twins(last)]
 
 
-def _unfold(estimator: Any) -> tuple[list[Any], Any]:
+def unfold(estimator: Any) -> tuple[list[Any], Any]:
     """Return the fitted transformers before the predictor, and the predictor."""
     if _is(estimator, *_SEARCHES):
-        return _unfold(estimator.best_estimator_)
+        return unfold(estimator.best_estimator_)
     if not _is(estimator, "Pipeline"):
         return [], estimator
     inner = [step for _, step in estimator.steps if step is not None and step != "passthrough"]
     if not inner:
         raise NoTwin("a pipeline without steps")
-    before, last = _unfold(inner[-1])
+    before, last = unfold(inner[-1])
     return [*inner[:-1], *before], last
 
 
@@ -204,10 +217,10 @@ def _is(estimator: Any, *names: str) -> bool:
     return kind.__name__ in names and kind.__module__.split(".")[0] == "sklearn"
 
 
-def _transformer(step: Any) -> nn.Module:
+def transformer_twin(step: Any) -> nn.Module:
     if _is(step, "Pipeline"):
         inner = [s for _, s in step.steps if s is not None and s != "passthrough"]
-        return nn.Sequential(*map(_transformer, inner))
+        return nn.Sequential(*map(transformer_twin, inner))
     if _is(step, "StandardScaler"):
         width = step.n_features_in_
         mean = step.mean_ if step.with_mean else np.zeros(width)
@@ -230,10 +243,17 @@ def _transformer(step: Any) -> nn.Module:
             scale = np.sqrt(step.explained_variance_)
             weight /= np.maximum(scale, np.finfo(scale.dtype).eps)[:, None]
         return Affine(weight, -weight @ step.mean_, trained=False)
+    if _is(step, "SimpleImputer"):
+        fill = np.asarray(step.statistics_)
+        if step.add_indicator or fill.dtype.kind != "f" or not np.isfinite(fill).all():
+            raise NoTwin("a SimpleImputer of other than numbers, or with more columns")
+        if not (isinstance(step.missing_values, float) and np.isnan(step.missing_values)):
+            raise NoTwin("a SimpleImputer of other values than NaN")
+        return Impute(fill)
     raise NoTwin(f"the step {type(step).__name__}")
 
 
-def _predictor(estimator: Any) -> list[tuple[list[nn.Module], str]]:
+def predictor_twins(estimator: Any) -> list[tuple[list[nn.Module], str]]:
     if _is(estimator, *_LINEAR_CLASSIFIERS):
         return _classifier(estimator, *_coefficients(estimator))
     if _is(estimator, *_LINEAR_REGRESSORS):

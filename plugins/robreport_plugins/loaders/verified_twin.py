@@ -10,6 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from robreport_plugins.loaders.frame_input import FrameInput
+from robreport_plugins.loaders.table_twins import is_of_table, table_candidates
 from robreport_plugins.loaders.twins import Columns, NoTwin, candidates
 
 Array = npt.NDArray[Any]
@@ -18,9 +20,7 @@ _PROBES = 64
 _TOLERANCE = 1e-8
 
 
-def verified_twin(
-    estimator: Any, n_features: int, order: Array | None
-) -> tuple[nn.Sequential, str]:
+def verified_twin(estimator: Any, frame: FrameInput) -> tuple[nn.Sequential, str]:
     """Return a twin whose outputs were compared with the estimator's, and what they are.
 
     Probe inputs are seeded: zeros, uniform and normal rows, and those on the scale of a first
@@ -31,20 +31,20 @@ def verified_twin(
     Parameters
     ----------
     estimator : fitted estimator or pipeline
-    n_features : int
-    order : array (n_features,) or None
-        Columns of data space in the order that the estimator was fitted on.
+    frame : FrameInput
+        How rows of data space become what the estimator reads.
 
     Raises
     ------
     NoTwin
         A part has no twin, or none of the candidates agrees.
     """
+    of_table = is_of_table(estimator, frame)
     try:
-        possible = candidates(estimator)
+        possible = table_candidates(estimator, frame) if of_table else candidates(estimator)
     except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
         raise NoTwin(f"fitted attributes of another form ({type(error).__name__})") from None
-    x = _probe_inputs(estimator, n_features)
+    x = _probe_rows(estimator, frame) if of_table else _probe_inputs(estimator, len(frame.order))
     for twin, kind in possible:
         twin.eval().requires_grad_(False)
         with torch.inference_mode():
@@ -52,10 +52,10 @@ def verified_twin(
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             # An estimator fitted on named columns remarks that these have no names.
             warnings.simplefilter("ignore", UserWarning)
-            agrees = _agrees(estimator, x, out, kind)
+            agrees = _agrees(estimator, frame.table(x) if of_table else x, out, kind)
         if agrees:
-            if order is not None:
-                twin = nn.Sequential(Columns(order), *twin)
+            if not of_table and frame.order.tolist() != list(range(frame.width)):
+                twin = nn.Sequential(Columns(frame.order), *twin)
             return twin, kind
     raise NoTwin(f"its outputs do not follow the known formula of {type(estimator).__name__}")
 
@@ -70,6 +70,24 @@ def _probe_inputs(estimator: Any, n_features: int) -> Array:
     if mean is not None and scale is not None:
         rows.append(mean + normal * scale)
     return np.concatenate(rows)
+
+
+def _probe_rows(estimator: Any, frame: FrameInput) -> Array:
+    """Return rows of data space with random codes, and missing values where the data has them."""
+    rng = np.random.default_rng(0)
+    rows = _probe_inputs(estimator, frame.width)
+    rows = np.concatenate([rows, 1000.0 * rng.standard_normal(rows.shape)])
+    for column, codes in frame.known.items():
+        picked = rng.choice(np.array(codes or (0,)), size=len(rows))
+        rows[:, frame.order[column]] = picked
+    gaps = rows.copy()
+    for column in sorted(frame.missing):
+        gaps[rng.random(len(gaps)) < 0.3, frame.order[column]] = np.nan
+    try:
+        estimator.predict(frame.table(gaps))
+    except (ValueError, TypeError):
+        return rows  # it takes no missing values, and says so when it meets one
+    return np.concatenate([rows, gaps])
 
 
 def _agrees(estimator: Any, x: Array, out: Array, kind: str) -> bool:

@@ -71,13 +71,20 @@ def _read_safetensors(path: Path, where: str) -> dict[str, Any]:
 
 
 def _read_zip(path: Path, size: int, where: str) -> Any:
-    names = check_archive(path, size, where, ModelError, packed=False)
+    # TorchScript and exported programs may be packed: they are told apart before that matters
+    names = check_archive(path, size, where, ModelError, packed=True)
     files = {name.partition("/")[2] for name in names}
     if "constants.pkl" in files or any(name.startswith("code/") for name in files):
         raise ModelError(
             f"{where}: is a TorchScript archive, which holds code; {_SAVE_IT_SO} and name "
-            "its architecture."
+            "its architecture, or name loader = 'torchscript' if you trust it."
         )
+    if "archive_format" in files:
+        raise ModelError(
+            f"{where}: is a torch.export program, which brings its own architecture; name "
+            "loader = 'torch-export' if you trust it."
+        )
+    check_archive(path, size, where, ModelError, packed=False)
     if "data.pkl" not in files:
         raise ModelError(f"{where}: is a zip archive but no PyTorch state dict; {_SAVE_IT_SO}.")
     try:

@@ -9,7 +9,8 @@ from difflib import get_close_matches
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return " Did you mean 'a' or 'b'?" for the nearest known words, or nothing."""
     spelled = {name.lower(): name for name in known}
-    found = get_close_matches(word.lower(), list(spelled), n=3, cutoff=0.6)
+    # a hostile file may have very many names, and very long ones
+    found = get_close_matches(word[:200].lower(), list(spelled)[:2000], n=3, cutoff=0.6)
     close = [spelled[name] for name in found]
     return f" Did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
 
@@ -24,6 +25,12 @@ def listed(names: Iterable[object], most: int = 6) -> str:
     return f"{', '.join(every[:most])} and {len(every) - most} more"
 
 
+def shown(value: object, most: int = 60) -> str:
+    """Return a value of a file as one quoted word, cut to a length that a sentence can hold."""
+    text = str(value)
+    return repr(text if len(text) <= most else f"{text[: most - 3]}...")
+
+
 def one_line(error: BaseException, most: int = 160) -> str:
     """Return the first line of another library's message, cut to a clause's length."""
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
@@ -31,3 +38,10 @@ def one_line(error: BaseException, most: int = 160) -> str:
     if len(text) > most:
         text = text[: most - 3].rstrip() + "..."
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def word(text: object, most: int = 60) -> str:
+    """Return a name from somebody else's file or service, on one line and cut to `most`."""
+    full = str(text)
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in full[:most])
+    return shown if len(full) <= most else f"{shown}..."

@@ -30,6 +30,7 @@ def load_model(tmp_path: Path) -> Callable[..., ModelHandle]:
         schema: DataSchema | None = None,
         trusted: bool = False,
         base: Path = tmp_path,
+        examples: Any = None,
         **options: Any,
     ) -> ModelHandle:
         return loader.load(
@@ -40,6 +41,7 @@ def load_model(tmp_path: Path) -> Callable[..., ModelHandle]:
                 options=loader.Options(**options),
                 trusted=trusted,
                 schema=schema,
+                examples=examples,
             )
         )
 

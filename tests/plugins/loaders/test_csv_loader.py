@@ -5,15 +5,19 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 from sklearn.model_selection import train_test_split
 
+from robreport import DataError, SplitSource
 from robreport_plugins.loaders.table import CsvLoader
 
 LOADER = CsvLoader()
@@ -111,10 +115,11 @@ def test_text_columns(write: Any, load_data: Any, refused: Check) -> None:
         lambda: load_data(LOADER, path="t.csv", label="rich", categories={"sox": ("m",)}),
         "Did you mean 'sex'",
     )
-    # Two files need not hold the same values, so codes are not made up from one of them ...
     schema = {"categorical": ["sex"]}
-    refused(lambda: load_data(LOADER, path="t.csv", label="rich", schema=schema), "declare")
-    # ... but both parts of one file share its values.
+    data = load_data(LOADER, path="t.csv", label="rich", schema=schema)
+    assert data.categories == {"sex": ("f", "m")}
+    assert data.x[:, 1].tolist() == [0, 1, 0, 1]
+    # Both parts of one file share its values.
     both = {"path": "t.csv", "label": "rich", "test_size": 0.5, "stratify": False}
     train = load_data(LOADER, "train", schema=schema, **both)
     test = load_data(LOADER, "test", schema=schema, **both)
@@ -123,19 +128,225 @@ def test_text_columns(write: Any, load_data: Any, refused: Check) -> None:
 
 
 def test_missing_values(write: Any, load_data: Any, refused: Check) -> None:
-    write("a,b,y\n1,,0\n?,2,1\n3,4,\n5,6,1\n")
+    write("a,b,c,y\n1,,u,0\n?,2, ? ,1\n3,4,v,0\n5,6,u,1\n")
+    options = {"path": "t.csv", "label": "y", "schema": {"categorical": ["c"], "group": "c"}}
+    nan = np.nan
+    data = load_data(LOADER, **options)
+    np.testing.assert_array_equal(data.x, [[1, nan, 0], [nan, 2, nan], [3, 4, 1], [5, 6, 0]])
+    assert data.missing
+    assert data.groups.tolist() == ["u", "", "v", "u"]
     refused(
-        lambda: load_data(LOADER, path="t.csv", label="y"),
-        "3 of 4 rows have missing values",
-        "'a': 1",
-        "'b': 1",
-        "'y': 1",
+        lambda: load_data(LOADER, missing_values="refuse", **options),
+        "2 of 4 rows have missing values", "'a': 1", "'b': 1", "'c': 1", "row 0",
+    )  # fmt: skip
+    data = load_data(LOADER, missing_values="drop", **options)
+    np.testing.assert_array_equal(data.x, [[3, 4, 1], [5, 6, 0]])
+    assert data.index.tolist() == [2, 3]
+    assert data.groups.tolist() == ["v", "u"]
+    assert data.source.endswith("2 rows of 3 columns, without 2 that miss a value")
+    # Only columns in use count, and only what is said to stand for nothing does.
+    some = load_data(LOADER, path="t.csv", label="y", columns=["c"], missing=("",),
+                     schema={"categorical": ["c"]})  # fmt: skip
+    assert some.categories == {"c": ("?", "u", "v")}
+    write("a,y\n1,0\n2,?\n3,1\n")
+    refused(lambda: load_data(LOADER, path="t.csv", label="y"), "1 of 3 rows have missing labels")
+    assert load_data(LOADER, path="t.csv", label="y", missing_values="drop").index.tolist() == [
+        0,
+        2,
+    ]
+    write("a,y\n?,0\n2,?\n")
+    refused(
+        lambda: load_data(LOADER, path="t.csv", label="y", missing_values="drop"), "none is left"
     )
-    write("a,b,y\n1,,0\n2,2,1\n")
-    assert load_data(LOADER, path="t.csv", label="y", columns=["a"]).x.tolist() == [[1], [2]]
-    write("a,y\nNone,0\nx,1\n")
-    text = refused(lambda: load_data(LOADER, path="t.csv", label="y"))
-    assert "'None', 'x'" in text  # a value like any other
+
+
+def test_what_a_column_is_for(write: Any, load_data: Any, refused: Check) -> None:
+    write("id,sex,pay,place,rich\n7,f,1,n,0\n8,m,2,s,1\n")
+    schema = {"label": "rich", "drop": ["id", 3], "group": "place", "categorical": [1, -1]}
+    data = load_data(LOADER, path="t.csv", schema=schema)
+    assert data.features == ("sex", "pay")
+    assert data.columns == ("id", "sex", "pay", "place", "rich")
+    assert (data.target, data.group) == ("rich", "place")
+    assert data.groups.tolist() == ["n", "s"]
+    assert data.categories == {"sex": ("f", "m")}  # that of the label, and of others, is no matter
+    inside = load_data(LOADER, path="t.csv", schema={**schema, "drop": [], "group": "id",
+                                                     "categorical": ["sex", "place"]})  # fmt: skip
+    assert inside.features == ("id", "sex", "pay", "place")
+    assert inside.x[:, 0].tolist() == [7, 8]
+    assert inside.groups.tolist() == ["7", "8"]
+    for key, value, words in (
+        ("drop", ["rich"], "schema.drop names the label"),
+        ("drop", ["ids"], "Did you mean 'id'"),
+        ("group", "plaze", "schema.group names the column 'plaze'"),
+        ("categorical", [9], "schema.categorical = 9 is no position among 5 columns"),
+        ("drop", [0, 1, 2, 3], "no column beside the label"),
+    ):
+        refused(lambda s={**schema, key: value}: load_data(LOADER, path="t.csv", schema=s), words)
+
+
+def test_names_for_a_file_without_any(write: Any, load_data: Any, refused: Check) -> None:
+    write("30,f,0\n40,m,1\n")
+    options = {"path": "t.csv", "header": False, "names": ("age", "sex", "rich")}
+    data = load_data(LOADER, schema={"label": "rich", "categorical": ["sex"]}, **options)
+    assert data.features == ("age", "sex")
+    assert data.x.tolist() == [[30, 0], [40, 1]]
+    refused(
+        lambda: load_data(LOADER, path="t.csv", header=False, names=("a", "b")), "names gives 2"
+    )
+    for names in (("a", "b", ""), ("a", "b", "c" * 201)):
+        refused(lambda n=names: load_data(LOADER, path="t.csv", header=False, names=n), "column 3")
+    write("a,b\n1,0\n2,1\n")
+    renamed = load_data(LOADER, path="t.csv", names=("x", "y"), label="y")
+    assert renamed.features == ("x",)
+
+
+def test_labels_spelled_in_two_ways(write: Any, load_data: Any) -> None:
+    write("a,y\n1, <=50K.\n2, >50K. \n3, <=50K\n")
+    spelled = {"<=50K.": "<=50K", ">50K.": ">50K", "never": "seen"}
+    data = load_data(LOADER, path="t.csv", label="y", label_map=spelled)
+    assert data.classes == ("<=50K", ">50K")
+    assert data.y.tolist() == [0, 1, 0]
+    turned = {"label": "y", "classes": [">50K", "<=50K", "unknown"]}
+    data = load_data(LOADER, path="t.csv", label_map=spelled, schema=turned)
+    assert data.classes == (">50K", "<=50K", "unknown")
+    assert data.y.tolist() == [1, 0, 1]
+    write("a,y\n1,1\n2,2\n")
+    words = load_data(LOADER, path="t.csv", label="y", label_map={"1": "good", "2": "bad"})
+    assert words.classes == ("bad", "good")
+
+
+def test_sets_without_a_label(write: Any, load_data: Any, refused: Check) -> None:
+    write("a,b\n1,2\n")
+    assert load_data(LOADER, "ood.x", path="t.csv", schema={"label": "y"}).y is None
+    assert load_data(LOADER, "extra.x", path="t.csv", label="", schema={"label": 1}).x.shape == (
+        1,
+        2,
+    )
+    refused(lambda: load_data(LOADER, path="t.csv", schema={"label": "y"}), "label names")
+    refused(lambda: load_data(LOADER, path="t.csv", label=""), "which column is the label")
+
+
+def test_other_ways_to_write(write: Any, load_data: Any, refused: Check) -> None:
+    write("a;y\n1,5;0\n-2,25e1;1\n".encode("utf-16"))
+    form = {"path": "t.csv", "label": "y", "delimiter": ";", "decimal": ","}
+    assert load_data(LOADER, encoding="utf-16", **form).x.tolist() == [[1.5], [-22.5]]
+    refused(lambda: load_data(LOADER, **form), "zero bytes", "encoding")
+    refused(lambda: load_data(LOADER, encoding="utf-32", **form), "not utf-32 text")
+    write("stra\u00dfe,y\n1,0\n".encode("latin-1"))
+    assert load_data(LOADER, path="t.csv", label="y", encoding="latin-1").features == (
+        "stra\u00dfe",
+    )
+    refused(lambda: load_data(LOADER, path="t.csv", label="y"), "encoding = 'latin-1'")
+    write("\u5e74 \u202e,\U0001f600\n1,0\n")
+    assert load_data(LOADER, path="t.csv", label=1).features == ("\u5e74 \u202e",)
+    for encoding in ("zlib", "rot13", "no-such", "idna", "a\0b"):
+        with pytest.raises(ValidationError, match="no encoding of text"):
+            LOADER.Options(path="a", encoding=encoding)
+    for bad in ({"decimal": ","}, {"decimal": "e"}, {"delimiter": '"'}, {"delimiter": "\u00e9"}):
+        with pytest.raises(ValidationError):
+            LOADER.Options(path="a", **bad)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("a,y\n1,0\nabc,1\n3,0\n", ("column 'a'", "'abc' in row 1", "numbers in others")),
+        ("a,y\n1,0\n1_0,1\n", ("'1_0' in row 1",)),
+        ("a,y\n1,0\nTrue,1\n", ("'True' in row 1",)),
+        ("a,y\n1,0\n\u0663,1\n", ("in row 1",)),
+        ("a,y\n1,0\n-inf,1\n", ("column 'a'", "-inf in row 1")),
+        ("a,y\n1,0\n1e999,1\n", ("inf in row 1",)),
+        ("a,b,y\n1,2,0\n1,1\n1,2,0\n", ("row 1", "fewer than 3")),
+        ("a,b,y\n\n \n1,2,0\n1,\n1,2,0\n", ("row 1", "fewer than 3")),
+        ("a,b,y\r1,2,0\r1,1\r1,2,0", ("row 1", "fewer than 3")),
+        ('a,b,y\n"1\n",2,0\n\n"1",1\n1,2,0\n', ("row 1", "fewer than 3")),
+        ("a,y\n1,0\n" + "x" * 3000 + ",1\n", ("in row 1",)),
+        ("a" * 500 + ",y\n1,0\n", ("name of column 1 has 500 characters",)),
+        (",".join(["a"] * 100_002) + "\n", ("100,002 columns",)),
+    ],
+)  # fmt: skip
+def test_values_that_are_none(
+    content: str, words: tuple[str, ...], write: Any, load_data: Any, refused: Check
+) -> None:
+    write(content)
+    refused(lambda: load_data(LOADER, path="t.csv", label="y"), "data.test (t.csv)", *words)
+
+
+def test_truths_with_a_missing_one(write: Any, load_data: Any) -> None:
+    write("a,y\nTrue,0\n,1\nFalse,1\n")
+    np.testing.assert_array_equal(
+        load_data(LOADER, path="t.csv", label="y").x, [[1], [np.nan], [0]]
+    )
+
+
+def test_a_zip_of_one_table(tmp_path: Path, load_data: Any, refused: Check) -> None:
+    def pack(*names: str, content: str = "a,y\n1,0\n2,1\n") -> None:
+        with zipfile.ZipFile(tmp_path / "t.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            for name in names:
+                archive.writestr(name, content)
+
+    pack("folder/", "folder/t.csv", "__MACOSX/t.csv")
+    assert load_data(LOADER, path="t.zip", label="y").x.tolist() == [[1], [2]]
+    pack("a.csv", "b.csv")
+    refused(lambda: load_data(LOADER, path="t.zip", label="y"), "zip archive of 2 files")
+    pack("folder/")
+    refused(lambda: load_data(LOADER, path="t.zip", label="y"), "zip archive of 0 files")
+    pack("../../t.csv")  # a name only: nothing is written anywhere
+    assert load_data(LOADER, path="t.zip", label="y").x.tolist() == [[1], [2]]
+    pack("t.csv")
+    raw = bytearray((tmp_path / "t.zip").read_bytes())
+    raw[42] ^= 0xFF
+    (tmp_path / "t.zip").write_bytes(raw)
+    refused(lambda: load_data(LOADER, path="t.zip", label="y"))
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress])
+def test_a_real_bomb_costs_little(
+    pack: Callable[[bytes], bytes], write: Any, load_data: Any, refused: Check
+) -> None:
+    """Unpacking ends at 64 MiB, whatever a small file would go on to give."""
+    write(pack(b"1,2\n" * (20 << 20)))
+    refused(lambda: load_data(LOADER, path="t.csv", label=0), "unpacks to more than 67,108,864")
+
+
+CELLS = st.one_of(
+    st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=6),
+    st.floats().map(str),
+    st.integers().map(str),
+    st.sampled_from(["", "?", " ", '"', "'", "NA", "inf", "True", "1e400", "\r", "\ufeff"]),
+)
+
+
+@given(
+    rows=st.lists(st.lists(CELLS, max_size=4), max_size=6),
+    header=st.booleans(),
+    categorical=st.booleans(),
+    values=st.sampled_from(["keep", "drop", "refuse"]),
+)
+def test_any_text_is_a_table_or_refused_in_one_sentence(
+    rows: list[list[str]], header: bool, categorical: bool, values: str, tmp_path_factory: Any
+) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    (folder / "t.csv").write_bytes("\n".join(map(",".join, rows)).encode("utf-8", "ignore"))
+    options = LOADER.Options(path="t.csv", header=header, label=-1, missing_values=values)
+    schema = {"categorical": [0]} if categorical else {}
+    source = SplitSource(role="test", base=folder, root=folder, options=options, seed=0,
+                         task="classification", declared_schema=schema)  # fmt: skip
+    try:
+        data = LOADER.load(source)
+    except DataError as error:
+        said = str(error)
+    else:
+        said = ""
+    if said:
+        assert "\n" not in said
+        assert said.startswith("data.test (t.csv)")
+        assert len(said) < 700
+        return
+    assert data.x.shape == (len(data.index), len(data.features))
+    assert not np.isinf(data.x).any()
+    assert data.y.shape == data.index.shape
+    assert data.y.max() < len(data.classes)
 
 
 def test_one_file_divided(write: Any, load_data: Any, refused: Check) -> None:
@@ -168,7 +379,7 @@ def test_packed(pack: Callable[[bytes], bytes], write: Any, load_data: Any, refu
 def test_a_bomb_is_not_unpacked(
     write: Any, load_data: Any, refused: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("robreport_plugins.loaders.delimited._LARGEST_TEXT", 1 << 20)
+    monkeypatch.setattr("robreport_plugins.loaders.packed_text._LARGEST_TEXT", 1 << 20)
     write(gzip.compress(b"1,2\n" * (1 << 19)))
     refused(lambda: load_data(LOADER, path="t.csv", label=0), "unpacks to more than 1,048,576")
 
@@ -184,7 +395,7 @@ def test_a_bomb_is_not_unpacked(
         ("1,1,0\n2,3,1\n", "header = false"),
         ("a,y\n1,0,5\n", "rows differ"),
         ("a,y\n1,0\n2,0,5\n", "rows differ"),
-        ("a,b,y\n1,0\n", "missing values"),
+        ("a,b,y\n1,0\n", "rows differ"),
         ('a,y\n"1,0\n', "quotes do not close"),
         (b"a,y\n\xff\xfe,0\n", "not UTF-8"),
         (b"a,y\n1\x00,0\n", "zero bytes"),

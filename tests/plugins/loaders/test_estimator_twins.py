@@ -26,10 +26,15 @@ from sklearn.preprocessing import (
 )
 from sklearn.tree import DecisionTreeClassifier
 
+from robreport_plugins.loaders.frame_input import FrameInput
 from robreport_plugins.loaders.twins import Affine, NoTwin
 from robreport_plugins.loaders.verified_twin import verified_twin
 
 D = 6
+
+
+def _frame(order: Any = None) -> FrameInput:
+    return FrameInput(width=D, order=np.arange(D) if order is None else order)
 
 
 def _classes(k: int) -> tuple[Any, Any, Any]:
@@ -81,7 +86,7 @@ MARGINS = {
 def test_classifier(name: str, k: int) -> None:
     train, y, x = _classes(k)
     estimator = _fit(CLASSIFIERS[name], train, y)
-    twin, kind = verified_twin(estimator, D, None)
+    twin, kind = verified_twin(estimator, _frame())
     assert kind == ("margins" if name in MARGINS else "log-probabilities")
     for rows in (x, x * 3):
         logits = _run(twin, rows)
@@ -127,7 +132,7 @@ def test_regressor(name: str) -> None:
     x, y = make_regression(150, D, noise=5, random_state=0)
     y = np.abs(y) / 50 if "poisson" in name else y / 50
     estimator = _fit(REGRESSORS[name], x, y)
-    twin, kind = verified_twin(estimator, D, None)
+    twin, kind = verified_twin(estimator, _frame())
     assert kind == "values"
     np.testing.assert_allclose(_run(twin, x)[:, 0], estimator.predict(x), rtol=1e-9, atol=1e-9)
 
@@ -156,7 +161,7 @@ def test_preprocessing(name: str) -> None:
     train, y, x = _classes(3)
     steps = [*PREPROCESSING[name], linear_model.LogisticRegression()]
     estimator = make_pipeline(*steps).fit(train, y)
-    twin, kind = verified_twin(estimator, D, None)
+    twin, kind = verified_twin(estimator, _frame())
     assert kind == "log-probabilities"
     rows = np.concatenate([x, np.zeros((1, D)), 5 * x])
     np.testing.assert_allclose(
@@ -173,7 +178,7 @@ def test_gradient_is_exact() -> None:
     """For a linear model the gradient of a logit is its weights over the scaler's deviation."""
     train, y, x = _classes(3)
     estimator = make_pipeline(StandardScaler(), linear_model.LogisticRegression()).fit(train, y)
-    twin, _ = verified_twin(estimator, D, None)
+    twin, _ = verified_twin(estimator, _frame())
     points = torch.tensor(x[:3], requires_grad=True)
     twin(points)[:, 1].sum().backward()
     assert points.grad is not None
@@ -185,7 +190,7 @@ def test_columns_in_another_order() -> None:
     train, y, x = _classes(2)
     order = np.array([3, 1, 0, 5, 4, 2])
     estimator = linear_model.LogisticRegression().fit(train[:, order], y)
-    twin, _ = verified_twin(estimator, D, order)
+    twin, _ = verified_twin(estimator, _frame(order))
     np.testing.assert_array_equal(_run(twin, x).argmax(1), estimator.predict(x[:, order]))
 
 
@@ -198,10 +203,10 @@ def test_no_twin() -> None:
     }
     for words, estimator in cases.items():
         with pytest.raises(NoTwin, match=words):
-            verified_twin(estimator.fit(train, y), D, None)
+            verified_twin(estimator.fit(train, y), _frame())
     two = linear_model.Ridge().fit(train, np.stack([y, y], axis=1))
     with pytest.raises(NoTwin, match="several targets"):
-        verified_twin(two, D, None)
+        verified_twin(two, _frame())
 
 
 class _Contrary(linear_model.LogisticRegression):
@@ -214,7 +219,7 @@ class _Contrary(linear_model.LogisticRegression):
 def test_a_subclass_gets_no_twin() -> None:
     train, y, _ = _classes(3)
     with pytest.raises(NoTwin, match="_Contrary"):
-        verified_twin(_Contrary().fit(train, y), D, None)
+        verified_twin(_Contrary().fit(train, y), _frame())
 
 
 def test_a_twin_that_disagrees_is_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,7 +230,7 @@ def test_a_twin_that_disagrees_is_not_offered(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(estimator, "predict_proba", lambda x: proba(1.0001 * x))
     monkeypatch.setattr(estimator, "decision_function", lambda x: decision(1.0001 * x))
     with pytest.raises(NoTwin, match="do not follow the known formula"):
-        verified_twin(estimator, D, None)
+        verified_twin(estimator, _frame())
 
 
 def test_precision_follows_the_input() -> None:

@@ -131,6 +131,22 @@ def test_inputs_that_are_none(
     refused(lambda: load_data(LOADER, path="d.npz"), words)
 
 
+def test_one_archive_of_several_splits(save: Any, load_data: Any, refused: Check) -> None:
+    train, test = np.arange(8.0).reshape(4, 2), np.arange(6.0).reshape(3, 2) + 100
+    save(x_train=train, y_train=[0, 1, 0, 1], X_test=test, y_test=[1, 0, 1], x=train[:1], y=[0],
+         region=np.array(["n", "s", "n"]), site=[7, 8, 7])  # fmt: skip
+    for role, expected, labels in (("train", train, [0, 1, 0, 1]), ("test", test, [1, 0, 1])):
+        data = load_data(LOADER, role, path="d.npz")
+        np.testing.assert_array_equal(data.x, expected)
+        assert data.y.tolist() == labels
+    assert load_data(LOADER, "ood.far", path="d.npz").x.tolist() == [[0, 1]]  # the plain ones
+    data = load_data(LOADER, path="d.npz", group="region")
+    assert (data.groups.tolist(), data.group) == (["n", "s", "n"], "region")
+    assert load_data(LOADER, path="d.npz", group="site").groups.tolist() == [7, 8, 7]
+    refused(lambda: load_data(LOADER, path="d.npz", group="regon"), "Did you mean 'region'")
+    refused(lambda: load_data(LOADER, "train", path="d.npz", group="region"), "4 inputs and 3")
+
+
 class _Trap:
     def __init__(self, mark: Path) -> None:
         self.mark = mark

@@ -10,8 +10,19 @@ import pytest
 import robreport_plugins.loaders as family
 from robreport import Params
 
-MODEL_LOADERS = {"torch", "sklearn"}
-DATA_LOADERS = {"idx", "npz", "sklearn", "csv"}
+MODEL_LOADERS = {
+    "callable",
+    "http",
+    "lightgbm",
+    "mat",
+    "onnx",
+    "sklearn",
+    "torch",
+    "torch-export",
+    "torchscript",
+    "xgboost",
+}
+DATA_LOADERS = {"csv", "idx", "imagefolder", "npz", "parquet", "sklearn"}
 
 
 @pytest.mark.parametrize(
@@ -42,7 +53,8 @@ def test_registering_is_light() -> None:
         "f.register_model_loaders(lambda n, l: l.Options)\n"
         "f.register_data_loaders(lambda n, l: l.Options)\n"
         "heavy = {'torch', 'sklearn', 'pandas', 'numba', 'scipy', 'skops', 'joblib',\n"
-        "         'safetensors', 'altair', 'art'} & set(sys.modules)\n"
+        "         'safetensors', 'altair', 'art', 'onnx', 'onnxruntime', 'pyarrow',\n"
+        "         'PIL'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=120)

@@ -1,0 +1,93 @@
+"""Hold exported trees against the library that they were taken from, before they are offered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from robreport import TreeEnsemble
+
+Array = npt.NDArray[Any]
+
+_ROWS = 512
+_MISSING = 0.1
+
+
+class NoTrees(Exception):
+    """Why a model's trees are not offered, as the clause of a sentence."""
+
+
+def verified_trees(
+    ensemble: TreeEnsemble, expected: Callable[[Array], Array], found: Callable[[Array], Array]
+) -> TreeEnsemble:
+    """Return the ensemble when it answers probe rows exactly as its library does.
+
+    A format that a future version of a library changes thus costs a model its trees, and never
+    gives it wrong ones.
+
+    Parameters
+    ----------
+    ensemble : TreeEnsemble
+    expected, found : callable
+        What the library and the arrays give for rows ``(n, n_features)``; compared bit for bit.
+
+    Raises
+    ------
+    NoTrees
+        They differ on some row.
+    """
+    x = probe_rows(ensemble)
+    theirs, ours = np.asarray(expected(x), dtype=np.float64), np.asarray(found(x))
+    if theirs.shape != ours.shape:
+        raise NoTrees(f"its outputs have shape {theirs.shape}, and those of its trees {ours.shape}")
+    same = (theirs == ours).reshape(len(x), -1).all(axis=1)
+    if not same.all():
+        raise NoTrees(f"they answer {int((~same).sum())} of {len(x)} probe rows otherwise")
+    return ensemble
+
+
+def probe_rows(ensemble: TreeEnsemble, rows: int = _ROWS, seed: int = 0) -> Array:
+    """Return rows ``(n, n_features)`` on, beside and between thresholds, and missing values.
+
+    Every value of a row is drawn among the thresholds of its feature, the next numbers on both
+    sides of each, its categories, the next category that none has, and plain normal numbers.
+    """
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((rows, ensemble.n_features))
+    for feature, values in _tested(ensemble).items():
+        drawn = rng.choice(values, size=rows)
+        kind = np.dtype(ensemble.input_dtype).type
+        with np.errstate(over="ignore"):
+            rounded = drawn.astype(kind)
+            beside = np.nextafter(rounded, kind(np.inf) * rng.choice([-1, 1], rows).astype(kind))
+        which = rng.integers(0, 4, rows)
+        choices = [drawn, rounded.astype(np.float64), beside.astype(np.float64)]
+        x[:, feature] = np.where(which == 3, x[:, feature], np.choose(which % 3, choices))
+    for feature, categories in _categories(ensemble).items():
+        pool = np.append(categories, categories.max(initial=0.0) + 1)
+        x[:, feature] = rng.choice(pool, size=rows)
+    largest = np.finfo(ensemble.input_dtype).max
+    x = np.clip(x, -largest, largest)
+    if ensemble.takes_missing:
+        x[rng.random(x.shape) < _MISSING] = np.nan
+    return x
+
+
+def _tested(ensemble: TreeEnsemble) -> dict[int, Array]:
+    """Return the finite thresholds of each feature."""
+    feature = np.concatenate([tree.feature for tree in ensemble.trees])
+    threshold = np.concatenate([tree.threshold for tree in ensemble.trees])
+    kept = (feature >= 0) & np.isfinite(threshold)
+    return {int(j): np.unique(threshold[kept & (feature == j)]) for j in np.unique(feature[kept])}
+
+
+def _categories(ensemble: TreeEnsemble) -> dict[int, Array]:
+    """Return every category that a node or the ensemble names, by feature."""
+    named: dict[int, list[Array]] = {j: [kept] for j, kept in ensemble.known_categories.items()}
+    for tree in ensemble.trees:
+        for node, kept in tree.categories.items():
+            named.setdefault(int(tree.feature[node]), []).append(kept)
+    return {j: np.unique(np.concatenate(parts)) for j, parts in named.items()}
