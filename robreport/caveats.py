@@ -44,6 +44,24 @@ CAVEATS: dict[str, CaveatText] = {
         "Find out whether the model decides by a threshold or a cost of its own, and say so "
         "beside the report.",
     ),
+    "linear-columns-left-out": CaveatText(
+        "The table has columns of categories, or columns that are declared frozen.",
+        "The linear classifiers were trained without them: a perturbation of a category has no "
+        "size, and nobody can change a frozen column. With them accuracy could be higher.",
+        "Nothing is wrong. To use a category, give it as columns of numbers before the audit.",
+    ),
+    "linear-optimum-not-reached": CaveatText(
+        "The solver stopped before the duality gap was within the tolerance.",
+        "The classifier is not proven to be the best for its loss; the gap says how much better "
+        "another could be.",
+        "Standardise the features, or allow a larger tolerance.",
+    ),
+    "linear-training-unfinished": CaveatText(
+        "In the last epoch of SGD the training loss still fell by over a tenth.",
+        "More epochs would give another classifier, more accurate or more robust than the one "
+        "shown.",
+        "Raise epochs or lr, standardise the features, or use solver = \"optimum\".",
+    ),
     "not-monotone": CaveatText(
         "More than 10 % of the inputs that an attack broke at a smaller budget withstood the same "
         "attack with a larger one.",

@@ -30,15 +30,16 @@ from robreport import (
     ModelGuess,
     ModelSource,
     SplitSource,
-    draft_survey,
     hookimpl,
 )
 from robreport.codec import from_json, to_json
-from robreport.draft import make_draft
-from robreport.draft_guess import guess_data, guess_model
-from robreport.draft_survey import Survey, rounded
-from robreport.draft_text import draft_text
+from robreport.drafting import survey as draft_survey
 from robreport.drafting import write_draft
+from robreport.drafting.draft import make_draft
+from robreport.drafting.guess import guess_data, guess_model
+from robreport.drafting.survey import Survey, rounded
+from robreport.drafting.text import draft_text
+from robreport.drafting.toml_text import assignment, comment, toml_value
 from robreport.errors import DataError, ModelError, OutputError, RobreportError, UsageError
 from robreport.isolation import Finished, Job
 from robreport.metric import Params
@@ -46,7 +47,6 @@ from robreport.plan import make_plan
 from robreport.plugins import Candidate, Registry
 from robreport.schema import audit_schema
 from robreport.spec import read_spec
-from robreport.toml_text import assignment, comment, toml_value
 from robreport_plugins.loaders.file_kind import file_kind
 from robreport_plugins.loaders.network_guess import linear_chain
 from tests.running import command

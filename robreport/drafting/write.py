@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from robreport.draft import Draft, make_draft
-from robreport.draft_survey import Survey, survey
-from robreport.draft_text import SCHEMA_FILE, draft_text
+from robreport.drafting.draft import Draft, make_draft
+from robreport.drafting.survey import Survey, survey
+from robreport.drafting.text import SCHEMA_FILE, draft_text
 from robreport.errors import OutputError
 from robreport.plugins import Registry
 from robreport.schema import write_schema

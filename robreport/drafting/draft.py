@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from robreport.draft_guess import guess_data, guess_model
+from robreport.drafting.guess import guess_data, guess_model
 from robreport.errors import OutputError, UsageError
 from robreport.plugins import Registry
 from robreport.recognition import DataFile, DataGuess, ModelGuess

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from robreport.draft import Draft, DraftModel
-from robreport.draft_survey import THREAT, Survey
+from robreport.drafting.draft import Draft, DraftModel
+from robreport.drafting.survey import THREAT, Survey
+from robreport.drafting.toml_text import assignment, comment, commented
 from robreport.plugins import AnyMetric, Registry
 from robreport.result import facets
-from robreport.toml_text import assignment, comment, commented
 
 SCHEMA_FILE = "audit.schema.json"
 _MORE_IS_BETTER = ("accuracy", "auc", "f1", "precision", "recall", "r2", "certified", "stable")

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from robreport import inputs
 from robreport.audit import workplace
 from robreport.bundle import DataSchema, Needs
-from robreport.draft import Draft
+from robreport.drafting.draft import Draft
 from robreport.engine import Quiet, open_workshop
 from robreport.metric import Comparison
 from robreport.plan import make_plan
