@@ -19,6 +19,7 @@ ROOMY, NARROWEST = 1.6, 45.0
 """A table of few short columns is not stretched over the whole page."""
 _GAP = 2.2
 _LONGEST = 56
+_NUMBERS = ("number", "share", "interval", "share_interval", "integer")
 _SAMPLE = 80
 
 
@@ -38,14 +39,18 @@ def widths(block: TableBlock, labels: Mapping[str, str]) -> Widths:
     """
     step = max(1, len(block.rows) // _SAMPLE)
     sample = block.rows[::step]
-    least, most = [], []
+    least, whole, most = [], [], []
     for j, column in enumerate(block.columns):
         heading = f"{column.title} ({column.unit})" if column.unit else column.title
         cells = [_parts(row[j], column.kind, labels) for row in sample]
         words = [_word(heading)] + [_word(part) for parts in cells for part in parts]
         lines = [len(heading) * 0.95] + [sum(len(p) + 1 for p in parts) - 1 for parts in cells]
         least.append(min(max(words), 24) + _GAP)
+        whole.append(max(least[-1], max(lines) + _GAP if column.kind in _NUMBERS else 0.0))
         most.append(min(max(lines), _LONGEST * 2) + _GAP)
+    if sum(whole) <= LINE:
+        # a number keeps its interval on its line
+        least = whole
     most = [max(a, b) for a, b in zip(least, most, strict=True)]
     table = 100.0
     if sum(most) * ROOMY < LINE:

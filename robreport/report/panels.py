@@ -11,8 +11,8 @@ from robreport.result import Figure
 MOST_PANELS = 9
 """Charts of more models stand by themselves."""
 _PER_ROW = 3
-_BESIDE_PLOT = 58
-"""Pixels that the axis and the gap take beside the plot of a panel."""
+_AXIS, _GAP = 58, 14
+"""Pixels of the axis at the left, and between panels."""
 _HEIGHTS = {1: 1.0, 2: 0.85, 3: 0.68}
 _ONCE = ("$schema", "config", "datasets", "usermeta", "background", "padding", "autosize")
 _NAMED = frozenset({"params", "name"})
@@ -40,15 +40,20 @@ def one_figure(figures: Sequence[tuple[str, Figure]]) -> Figure | None:
         return None
     per_row = 2 if len(shown) in (2, 4) else _PER_ROW
     panels = [
-        {**_fitted(spec, per_row), "title": {"text": model}}
-        for (model, _), spec in zip(figures, specs, strict=True)
+        {
+            **_without_axis_words(
+                _fitted(spec, per_row), y=i % per_row > 0, x=not _names_x(i, len(specs), per_row)
+            ),
+            "title": {"text": model},
+        }
+        for i, ((model, _), spec) in enumerate(zip(figures, specs, strict=True))
     ]
     spec = {
         **{key: value for key, value in once[0].items() if key != "autosize"},
         **({"datasets": datasets} if datasets else {}),
         "concat": panels,
         "columns": per_row,
-        "spacing": {"row": 18, "column": 14},
+        **_placed(nested=any("vconcat" in panel for panel in panels)),
         "resolve": {"scale": {"x": "shared", "y": "shared"}},
     }
     return Figure(
@@ -75,7 +80,7 @@ def _has_names(node: object) -> bool:
 
 def _fitted(spec: Mapping[str, Any], per_row: int) -> dict[str, Any]:
     """Return a view made to stand beside others; its sizes were meant for the whole column."""
-    room = COLUMN_WIDTH // per_row - _BESIDE_PLOT
+    room = (COLUMN_WIDTH - _AXIS - (per_row - 1) * _GAP) // per_row
     sized = _scaled(spec, room, _HEIGHTS[per_row])
     if "vconcat" not in sized:
         sized.setdefault("width", room)
@@ -93,6 +98,40 @@ def _scaled(spec: Mapping[str, Any], width: int, share: float) -> dict[str, Any]
         if isinstance(sized.get(key), list | tuple):
             sized[key] = [_scaled(view, width, share) for view in sized[key]]
     return sized
+
+
+def _placed(*, nested: bool) -> dict[str, Any]:
+    """Put plots in line, whatever stands around them; views of several have no such line."""
+    if nested:
+        return {"spacing": {"row": 18, "column": _GAP}}
+    return {"bounds": "flush", "spacing": {"row": 68, "column": _GAP}}
+
+
+def _names_x(i: int, count: int, per_row: int) -> bool:
+    """Say whether the panel is the one of its row that names the axis all share."""
+    in_row = min(per_row, count - i + i % per_row)
+    return i % per_row == (in_row - 1) // 2
+
+
+def _without_axis_words(view: Mapping[str, Any], *, x: bool, y: bool) -> dict[str, Any]:
+    """Leave out what the neighbours say already: the y axis's labels, and both titles."""
+    worded = dict(view)
+    for key in ("vconcat", "layer"):
+        if isinstance(worded.get(key), list | tuple):
+            worded[key] = [_without_axis_words(part, x=x, y=y) for part in worded[key]]
+    encoding = worded.get("encoding")
+    if isinstance(encoding, Mapping):
+        told = dict(encoding)
+        for channel, silent in (("x", x), ("y", y)):
+            given = told.get(channel)
+            if not silent or not isinstance(given, Mapping) or given.get("axis", {}) is None:
+                continue
+            axis = {**given.get("axis", {}), "title": None}
+            if channel == "y":
+                axis["labels"] = False
+            told[channel] = {**given, "axis": axis}
+        worded["encoding"] = told
+    return worded
 
 
 def _together(captions: Sequence[tuple[str, str]]) -> str:

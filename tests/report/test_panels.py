@@ -51,7 +51,20 @@ def test_each_model_has_a_panel_with_its_own_data_on_shared_axes() -> None:
     assert isinstance(drawn, Drawing)
     assert drawn.width <= COLUMN_WIDTH * 1.1
     # the axis that all share reaches the largest value
-    assert drawn.svg.count(">10<") == 3
+    assert drawn.svg.count(">10<") == 1
+    titles = [panel["encoding"]["y"].get("axis", {}).get("title", "own") for panel in panels]
+    assert titles == ["own", None, None]
+    names = [panel["encoding"]["x"].get("axis", {}).get("title", "own") for panel in panels]
+    assert names == [None, "own", None]
+
+
+@pytest.mark.parametrize(("count", "named"), [(2, [0]), (3, [1]), (4, [0, 2]), (5, [1, 3]),
+                                              (7, [1, 4, 6])])  # fmt: skip
+def test_each_row_of_panels_names_its_axis_once(count: int, named: list[int]) -> None:
+    made = one_figure([(f"m{i}", curve(i + 1)) for i in range(count)])
+    assert made is not None
+    axes = [panel["encoding"]["x"].get("axis", {}) for panel in made.spec["concat"]]
+    assert [i for i, axis in enumerate(axes) if "title" not in axis] == named
 
 
 @pytest.mark.parametrize("count", [2, 4, MOST_PANELS, MOST_PANELS + 1])

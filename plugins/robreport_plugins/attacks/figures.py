@@ -109,4 +109,4 @@ def lines(rows: Sequence[dict[str, Any]], order: Sequence[str], symbol: str, wha
             alt.datum.series == order[0], alt.value(2.5), alt.value(2.5 if what == "model" else 1.5)
         ),
     )
-    return alt.layer(band, line).properties(width=560, height=210)
+    return alt.layer(band, line).properties(width=560, height=180)

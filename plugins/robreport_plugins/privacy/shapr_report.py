@@ -61,7 +61,7 @@ def measure(bundle: Bundle, params: ShaprParams, ctx: Context) -> Result:
         scalars=scalars,
         tables={
             "most_exposed": shapr_tables.most_exposed(
-                index, scores, found.irrelevant, train.y, train.outputs, names, top, spread
+                index, scores, train.y, train.outputs, names, top, spread
             ),
             "per_class": shapr_tables.per_class(scores, found.irrelevant, train.y, names),
             "distribution": shapr_tables.distribution(scores),

@@ -20,7 +20,6 @@ CLASS_QUANTILES = (0.05, 0.5, 0.95)
 def most_exposed(
     index: npt.NDArray[Any],
     scores: FloatArray,
-    irrelevant: FloatArray,
     y: IntArray,
     outputs: FloatArray,
     names: tuple[str, ...],
@@ -35,14 +34,13 @@ def most_exposed(
         ends = [score, None, None] if interval is None else [score, interval.low, interval.high]
         label = int(y[i])
         own = float(outputs[i, label]) if label < outputs.shape[1] else None
-        rows.append((int(index[i]), names[label], ends, float(irrelevant[i]), own))
+        rows.append((int(index[i]), names[label], ends, own))
     return Table(
         title="The most exposed training records",
         columns=(
             Column(key="record", title="Row in the source", kind="integer"),
             Column(key="class", title="Class"),
             Column(key="score", title="SHAPr", kind="interval"),
-            Column(key="irrelevant", title="If it never mattered", kind="number"),
             Column(key="own", title="Probability of its class", kind="share"),
         ),
         rows=tuple(rows),
@@ -65,20 +63,15 @@ def per_class(
         middle = [float(q) for q in np.quantile(own, CLASS_QUANTILES)]
         share = float(np.mean(own > high))
         base = float(irrelevant[y == c][0])
-        rows.append((
-            names[c], int(own.size), float(own.mean()), base, *middle, float(own.max()), share,
-        ))  # fmt: skip
+        spread = [middle[1], middle[0], middle[2]]
+        rows.append((names[c], int(own.size), base, spread, float(own.max()), share))
     return Table(
         title="Exposure per class",
         columns=(
             Column(key="class", title="Class"),
             Column(key="n", title="Records", kind="integer"),
-            Column(key="mean", title="Mean", kind="number"),
             Column(key="irrelevant", title="If it never mattered", kind="number"),
-            *(
-                Column(key=f"q{round(100 * q)}", title=f"{100 * q:g} %", kind="number")
-                for q in CLASS_QUANTILES
-            ),
+            Column(key="spread", title="Median (5 % to 95 %)", kind="interval"),
             Column(key="max", title="Highest", kind="number"),
             Column(key="top", title="In the top tenth", kind="share"),
         ),
@@ -120,8 +113,8 @@ def distribution(scores: FloatArray) -> Table:
 
 
 def ranks(n: int) -> IntArray:
-    """Return the ranks that are drawn: the first five, then some 6 to a factor of ten, and n."""
-    spaced = np.geomspace(1, n, num=max(2, int(6 * np.log10(max(n, 10)))))
+    """Return the ranks that are drawn: the first five, then some 4 to a factor of ten, and n."""
+    spaced = np.geomspace(1, n, num=max(2, int(4 * np.log10(max(n, 10)))))
     drawn = np.concatenate([np.arange(1, min(5, n) + 1), np.round(spaced).astype(np.int64), [n]])
     return np.unique(drawn).astype(np.int64)
 
