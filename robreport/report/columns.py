@@ -43,8 +43,8 @@ def widths(block: TableBlock, labels: Mapping[str, str]) -> Widths:
     for j, column in enumerate(block.columns):
         heading = f"{column.title} ({column.unit})" if column.unit else column.title
         cells = [_parts(row[j], column.kind, labels) for row in sample]
-        words = [_word(heading)] + [_word(part) for parts in cells for part in parts]
-        lines = [len(heading) * 0.95] + [sum(len(p) + 1 for p in parts) - 1 for parts in cells]
+        words = [_word(heading) * 1.12] + [_word(part) for parts in cells for part in parts]
+        lines = [len(heading) * 1.05] + [sum(len(p) + 1 for p in parts) - 1 for parts in cells]
         least.append(min(max(words), 24) + _GAP)
         whole.append(max(least[-1], max(lines) + _GAP if column.kind in _NUMBERS else 0.0))
         most.append(min(max(lines), _LONGEST * 2) + _GAP)

@@ -220,7 +220,8 @@ def worst_case_table(campaign: Campaign, threats: Sequence[ThreatModel]) -> Tabl
         columns=WORST_COLUMNS,
         rows=rows,
         caption="An input counts as robust when it is right without an attack and no attack of the "
-        "suite broke it at this \u03b5 or a smaller one. Intervals: 95 % Clopper-Pearson.",
+        "suite broke it at this \u03b5 or a smaller one. Intervals: 95 % Clopper-Pearson."
+        + (f" Held fixed: {', '.join(campaign.target.held)}." if campaign.target.held else ""),
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from robreport import Bundle, DataError, ModelError, ModelHandle, Norm
+from robreport import Bundle, DataError, ModelError, ModelHandle, Norm, SkipMetric
 from robreport_plugins.attacks.catalogue import Case
 from robreport_plugins.methods.perturb import Attempt
 from robreport_plugins.methods.perturb_confine import confine, inside, sizes
@@ -38,6 +38,9 @@ class Judged:
 class Target:
     """One model and the first `samples` inputs of a split.
 
+    Frozen and categorical columns of a table are held as they are: nobody can change the ones,
+    and between two codes of the others there is nothing.
+
     Parameters
     ----------
     bundle : Bundle
@@ -51,8 +54,10 @@ class Target:
     Raises
     ------
     DataError
-        Labels that the model has no output for, inputs that are not finite, or bounds that do
+        Labels that the model has no output for, inputs that are infinite, or bounds that do
         not fit.
+    SkipMetric
+        The inputs have missing values.
     ModelError
         The module gives no logits ``(n, k)`` with k >= 2, or some that are not finite.
     """
@@ -70,6 +75,10 @@ class Target:
         self.batch_size = batch_size
         self.module = _on(bundle.model.torch_module(), device)
         self.low, self.high = _bounds(bundle, self.x.shape[1:])
+        held = dict.fromkeys((*bundle.schema.frozen, *bundle.schema.categories))
+        self.held: tuple[str, ...] = tuple(held)
+        self._fixed = np.zeros(self.x.shape[1:], dtype=bool)
+        self._fixed[list(bundle.schema.positions(self.held))] = True
         if self.n == 0:
             raise DataError("split test is empty; there is nothing to attack")
         if not np.issubdtype(self.x.dtype, np.floating):
@@ -122,8 +131,9 @@ class Target:
     def case(self, rows: Ints, norm: Norm, eps: float, generator: torch.Generator) -> Case:
         """Return these rows as one batch to attack."""
         x, y = self.tensors(rows)
+        fixed = torch.from_numpy(self._fixed).to(self.device)
         ends = [
-            torch.from_numpy(end.astype(np.float32)).to(self.device)
+            torch.where(fixed, x, torch.from_numpy(end.astype(np.float32)).to(self.device))
             for end in (self.low, self.high)
         ]
         return Case(
@@ -154,9 +164,10 @@ class Target:
         x, y = self.x[rows], self.y[rows]
         # The float32 difference is what the attack did; float64 data keep their own digits.
         delta = (attempt.x_adv.double() - case.x.double()).cpu().numpy()
-        x_adv = confine(x, delta, case.norm, case.eps, self.low, self.high)
+        low, high = (np.where(self._fixed, x, end) for end in (self.low, self.high))
+        x_adv = confine(x, delta, case.norm, case.eps, low, high)
         predicted = self.predict(x_adv)
-        broken = inside(x, x_adv, case.norm, case.eps, self.low, self.high) & (predicted != y)
+        broken = inside(x, x_adv, case.norm, case.eps, low, high) & (predicted != y)
         claimed = attempt.claimed.cpu().numpy()
         return Judged(
             x_adv=x_adv,
@@ -169,6 +180,11 @@ class Target:
     def _check_finite(self) -> None:
         for start in range(0, self.n, self.batch_size):
             part = self.x[start : start + self.batch_size]
+            if np.isnan(part).any():
+                raise SkipMetric(
+                    "the test set has missing values, and a perturbation of what is missing has no "
+                    'size; leave those rows out (missing_values = "drop") or fill them'
+                )
             if not np.isfinite(part).all():
                 raise DataError("split test holds inputs that are not finite; attacks need numbers")
 

@@ -56,6 +56,8 @@ def read_estimator(path: Path, *, trusted: bool, where: str) -> tuple[Any, dict[
         fitted_with = getattr(warning.message, "original_sklearn_version", None)
         if fitted_with is not None:
             facts["fitted with"] = f"scikit-learn {fitted_with}"
+        elif "valid feature names" in str(warning.message):
+            continue  # of the library's own check of itself, not of the file
         elif issubclass(warning.category, UserWarning):
             facts["warning when read"] = str(warning.message).splitlines()[0][:200]
     return found, facts

@@ -77,7 +77,7 @@ def measure(bundle: Bundle, params: ShaprParams, ctx: Context) -> Result:
         images=images,
         findings=(
             *_tail_finding(scalars, thresholds, names, train.y, top, scores),
-            *_class_findings(scores, train.y, names),
+            *_class_findings(scores, found.irrelevant, train.y, names),
         ),
         caveats=_caveats(found, train, test),
         checks=(_accuracy_check(found),),
@@ -198,12 +198,21 @@ def _tail_finding(
     )
 
 
-def _class_findings(scores: FloatArray, y: IntArray, names: tuple[str, ...]) -> tuple[Finding, ...]:
-    """Name classes that crowd the top tenth: Fisher's exact test against the rest, Holm."""
+def _class_findings(
+    scores: FloatArray, irrelevant: FloatArray, y: IntArray, names: tuple[str, ...]
+) -> tuple[Finding, ...]:
+    """Name classes that crowd the top tenth: Fisher's exact test against the rest, Holm.
+
+    A class's scores add up to its share of the test points, so that a class with a larger share
+    of the test than of the training set scores higher throughout; that is divided out.
+    """
     from scipy.stats import fisher_exact
 
-    high = scores > np.quantile(scores, 0.9)
-    present = [int(c) for c in np.unique(y)]
+    found, of_class = np.unique(y, return_inverse=True)
+    usual = irrelevant / (np.bincount(of_class) / y.size)[of_class]
+    scores = scores / np.where(usual > 0, usual, 1.0)
+    high = scores > np.quantile(scores, 0.9) + ROUNDING
+    present = [int(c) for c in found]
     if len(present) < 2 or not high.any():
         return ()
     p, shares = [], {}
@@ -226,8 +235,8 @@ def _class_findings(scores: FloatArray, y: IntArray, names: tuple[str, ...]) -> 
             severity="medium" if shares[c][0] >= 4 * shares[c][1] else "low",
             claim=(
                 f"Records of class {names[c]} are exposed more than others: "
-                f"{100 * shares[c][0]:.0f} % of them are in the top tenth of scores, "
-                f"{100 * shares[c][1]:.0f} % of the other classes' records."
+                f"{100 * shares[c][0]:.0f} % of them are in the top tenth of scores relative to "
+                f"their class's share, {100 * shares[c][1]:.0f} % of the other classes' records."
             ),
             evidence=("per_class",),
             recommendation=f"Check how membership attacks fare on class {names[c]} alone.",

@@ -20,6 +20,7 @@ from robreport import (
     ModelHandle,
     Norm,
     Result,
+    SkipMetric,
     Split,
     ThreatModel,
 )
@@ -451,7 +452,7 @@ def test_data_that_cannot_be_attacked_is_one_clear_error():
     with pytest.raises(DataError, match="empty"):
         audit(bundle_of(oracle, x[:0], y[:0]), small)
     hole = x.copy()
-    hole[3, 2] = np.nan
+    hole[3, 2] = np.inf
     with pytest.raises(DataError, match="not finite"):
         audit(bundle_of(oracle, hole, y), small)
     with pytest.raises(DataError, match="holds 3 values an end, but an input has 12"):
@@ -503,3 +504,55 @@ def test_the_model_and_the_data_of_a_bundle_stay_as_they_were():
     assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
     np.testing.assert_array_equal(bundle.split("test").x, x)
     assert all(p.requires_grad and p.grad is None for p in module.parameters())
+
+
+class Watched(Wrapped):
+    """Keeps every input that it is asked about."""
+
+    def __init__(self, module: nn.Module, classes: int) -> None:
+        super().__init__(module, classes)
+        self.asked: list[np.ndarray] = []
+
+    def predict(self, x):
+        self.asked.append(np.array(x))
+        return super().predict(x)
+
+
+@pytest.mark.parametrize("norm", CONVEX)
+@pytest.mark.parametrize("random_start", [False, True])
+def test_frozen_and_categorical_columns_stay_as_they_are(norm, random_start):
+    """With four columns held, what is left is the linear model of the others, exactly."""
+    oracle, x, _ = linear(n=60, dtype=np.float64)
+    names = tuple(f"f{i}" for i in range(D))
+    held = (0, 3, 4, 9)
+    x[:, 4] = np.arange(60) % 3
+    y = oracle.predict(x)
+    model = Watched(oracle.torch_module(), 2)
+    given = bundle_of(model, x, y, bounds=None)
+    schema = replace(
+        given.schema,
+        features=names,
+        frozen=("f0", "f3", "f9"),
+        categories={"f4": ("a", "b", "c")},
+    )
+    result = audit(
+        replace(given, schema=schema), threat(norm, 0.05, 0.2), random_start=random_start, steps=60
+    )
+    assert "Held fixed: f0, f3, f9, f4." in result.tables["worst_case"].caption
+    for asked in model.asked:
+        assert {row.tobytes() for row in asked[:, held]} <= {row.tobytes() for row in x[:, held]}
+    weight = next(p for p in oracle.torch_module().parameters() if p.ndim == 2).detach().numpy()
+    w = (weight[1] - weight[0]).astype(np.float64)
+    free = np.delete(w, held)
+    lead = np.abs(np.diff(oracle.logits(x), axis=1)[:, 0])
+    dual = {Norm.Linf: 1, Norm.L2: 2, Norm.L1: np.inf}[norm]
+    for eps in (0.05, 0.2):
+        exact = np.mean(lead > eps * np.linalg.norm(free, dual))
+        assert result.scalars[f"robust_accuracy[t, {eps}]"].value == pytest.approx(exact, abs=1e-9)
+
+
+def test_missing_values_are_a_reason_to_skip():
+    oracle, x, y = linear(n=20)
+    x[3, 2] = np.nan
+    with pytest.raises(SkipMetric, match="missing values"):
+        audit(bundle_of(oracle, x, y), threat(Norm.Linf, 0.1))

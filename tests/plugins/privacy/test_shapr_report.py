@@ -208,3 +208,20 @@ def test_intervals_cover_what_other_samples_show() -> None:
         truth = np.mean([value for value, _ in estimates])
         inside.append(np.mean([i.low <= truth <= i.high for _, i in estimates]))
     assert min(inside) >= 0.93
+
+
+def test_a_class_with_more_of_the_test_points_is_not_exposed_for_that() -> None:
+    """All records are alike but for their class, of which the test set has twice as many."""
+    rng = np.random.default_rng(1)
+    parts = {}
+    for role, shares in (("train", (0.5, 0.5)), ("test", (0.3, 0.7))):
+        y = rng.choice(2, size=400, p=shares)
+        p = np.where(np.eye(2)[y] > 0, 0.9, 0.1) + rng.uniform(0, 1e-3, (400, 2))
+        x = np.zeros((400, 16))
+        x[:, :2] = p / p.sum(axis=1, keepdims=True)
+        parts[role] = Split(role=role, x=x, y=y, index=np.arange(400), digest=role)
+    given = bundle(k=2)
+    result = measured(replace(given, splits=parts))
+    scores, y = result.arrays["shapr"], parts["train"].y
+    assert scores[y == 1].mean() > 1.5 * scores[y == 0].mean()
+    assert not [f for f in result.findings if "exposed more" in f.claim]
