@@ -57,7 +57,8 @@ CAVEATS: dict[str, CaveatText] = {
         "Standardise the features, or allow a larger tolerance.",
     ),
     "linear-training-unfinished": CaveatText(
-        "In the last epoch of SGD the training loss still fell by over a tenth.",
+        "Over 2 % of all that the training loss fell under SGD, it fell in the last epoch; or it "
+        "did not fall at all.",
         "More epochs would give another classifier, more accurate or more robust than the one "
         "shown.",
         "Raise epochs or lr, standardise the features, or use solver = \"optimum\".",
