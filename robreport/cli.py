@@ -99,6 +99,11 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Measure what AUDIT.TOML declares and write HTML, PDF and the record behind both."""
+    if _asks_for_pdf(spec):
+        from robreport.report import pdf_process
+
+        # its libraries take longer to load than those of an audit: both at a time
+        pdf_process.start()
     from robreport import console
     from robreport.audit import run_audit
     from robreport.terminal import watcher
@@ -401,6 +406,17 @@ def main() -> None:
         _complain(f"this is a fault of robreport: {type(error).__name__}: {error}")
         code = ExitCode.FAILED
     sys.exit(int(code or 0))
+
+
+def _asks_for_pdf(spec: Path) -> bool:
+    """Whether an audit file seems to ask for a PDF; what is wrong with it is said later."""
+    import tomllib
+
+    try:
+        report = tomllib.loads(spec.read_text(encoding="utf-8")).get("report", {})
+        return "pdf" in report.get("formats", ("pdf",))
+    except (OSError, ValueError, TypeError, AttributeError):
+        return False
 
 
 def _complain(text: str) -> None:

@@ -8,9 +8,33 @@ from __future__ import annotations
 
 import zlib
 from typing import Any
+from weakref import WeakKeyDictionary
 
 _LEVEL = 6
 """Of zlib: 9 takes twice as long for one percent less."""
+
+
+def list_pages_once() -> None:
+    """Have a `pydyf.PDF` keep the list of its pages until one is added.
+
+    WeasyPrint asks for one of them at every tagged element, and each time all are written out.
+    For a process that makes PDFs and nothing else.
+    """
+    import pydyf
+
+    listed = pydyf.PDF.page_references
+    if not isinstance(listed, property) or listed.fget is None:
+        return
+    write_out = listed.fget
+    known: WeakKeyDictionary[Any, tuple[int, Any]] = WeakKeyDictionary()
+
+    def page_references(pdf: Any) -> Any:
+        count = len(pdf.pages["Kids"])
+        if known.get(pdf, (-1, None))[0] != count:
+            known[pdf] = count, tuple(write_out(pdf))
+        return known[pdf][1]
+
+    pydyf.PDF.page_references = property(page_references)
 
 
 def make_once(_document: object, pdf: Any) -> None:

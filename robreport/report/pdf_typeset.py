@@ -20,7 +20,7 @@ from typing import Any
 
 from robreport.report import pdf_page
 from robreport.report.pdf_job import PdfJob, read_job, write_parts
-from robreport.report.pdf_objects import make_once
+from robreport.report.pdf_objects import list_pages_once, make_once
 
 
 def typeset(job: PdfJob) -> bytes:
@@ -139,6 +139,7 @@ def main() -> None:
     gc.disable()
     # while the job is being made; what is wrong is said in the answer to it
     with suppress(Exception):
+        list_pages_once()
         typeset(_FIRST)
     with suppress(BrokenPipeError):
         while (job := read_job(sys.stdin.buffer)) is not None:
