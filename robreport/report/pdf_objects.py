@@ -20,7 +20,7 @@ def list_pages_once() -> None:
     WeasyPrint asks for one of them at every tagged element, and each time all are written out.
     For a process that makes PDFs and nothing else.
     """
-    import pydyf
+    import pydyf  # type: ignore[import-untyped]
 
     listed = pydyf.PDF.page_references
     if not isinstance(listed, property) or listed.fget is None:
@@ -39,7 +39,7 @@ def list_pages_once() -> None:
 
 def make_once(_document: object, pdf: Any) -> None:
     """Replace each object of a `pydyf.PDF` by its bytes; a finisher of ``write_pdf``."""
-    import pydyf  # type: ignore[import-untyped]
+    import pydyf
 
     class Made(pydyf.Object):  # type: ignore[misc]
         """An object whose bytes are known."""
