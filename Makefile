@@ -84,7 +84,7 @@ demo: $(VENV)/.installed pango
 
 # The second pass runs the kernels as plain Python: what numba compiles is then itself tested.
 test: $(VENV)/.installed-dev pango
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations 25 --durations-min 2
 	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -m "kernel and not real and not evidence"
 
 lint: $(VENV)/.installed-dev

@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from typing import Any, Literal
 
 from robreport.bundle import Bundle, Needs
-from robreport.metric import Comparison, Context, Metric, Params
+from robreport.metric import Comparison, Context, Metric, Params, SkipMetric
 from robreport.outcome import Computed, Failed, Outcome, Skipped, Subject
 from robreport.result import Result
 from robreport.testing.bundles import CLASSIFICATION_ONLY, Layout, ModelName, changed, make_bundle
@@ -218,6 +218,8 @@ def make_outcomes(
 ) -> list[Outcome]:
     """Return what each metric computes on two small models, ``first`` and ``second``.
 
+    A metric that has nothing to say of one of them leaves a skipped outcome, as in an audit.
+
     Parameters
     ----------
     *metrics : Metric classes
@@ -243,7 +245,6 @@ def make_outcomes(
             roles = concrete(metric.splits)
             bundle = make_bundle(metric.needs, seed=own_seed, model=kind, splits=roles)
             surroundings = replace(ctx or Context(seed=seed), threats=chosen)
-            result = metric().compute(bundle, made, surroundings)
             about = Subject(
                 name=metric.id,
                 metric=metric.id,
@@ -259,7 +260,12 @@ def make_outcomes(
                 threats=tuple(threat.name for threat in chosen),
                 splits={role: len(split) for role, split in bundle.splits.items()},
             )
-            found.append(Computed(about=about, result=result))
+            try:
+                result = metric().compute(bundle, made, surroundings)
+            except SkipMetric as reason:
+                found.append(Skipped(about=about, reason=str(reason)))
+            else:
+                found.append(Computed(about=about, result=result))
     return found
 
 

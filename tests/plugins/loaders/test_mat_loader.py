@@ -128,7 +128,7 @@ def test_damaged_files(tmp_path: Path, load_model: Any, refused: Check) -> None:
     for content in damaged:
         path.write_bytes(content)
         refused(lambda: load_model(LOADER, path, input=INPUT))
-    for _ in range(150):
+    for _ in range(50):
         content = bytearray(contents[int(rng.integers(2))])
         at = int(rng.integers(128, len(content) - 8))
         content[at : at + 4] = rng.bytes(4)
