@@ -26,8 +26,8 @@ def unify_classes(loaded: dict[str, LoadedData]) -> tuple[str, ...]:
         for role, d in loaded.items()
         if d.classes and d.y is not None and not role.startswith("ood.")
     }
-    # numbers stand for classes that a loader could not name: a split with names gives them
-    named = {r: n for r, n in named.items() if not are_numbers(n)} or named
+    # where nobody named the classes, their numbers stand for them: a split with names gives those
+    named = {r: n for r, n in named.items() if not loaded[r].numbered} or named
     every = union_of_names(list(named.values()))
     for role, names in named.items():
         data = loaded[role]

@@ -73,11 +73,12 @@ def check_structure(data: LoadedData, role: str, task: str) -> LoadedData:
             f"data.{role}: labels out of range: found {int(y.max())}, but there are {len(classes)} "
             f"classes (0 to {len(classes) - 1})."
         )
-    if task == "classification" and not classes and y is not None and not foreign:
+    unnamed = task == "classification" and not classes and y is not None and not foreign
+    if unnamed and y is not None:
         # counted before a limit hides some: they are numbered, since nobody named them
         classes = _numbered(int(y.max()) + 1, role)
     groups = None if data.groups is None else _groups(np.asarray(data.groups), index, role)
-    return replace(data, x=x, y=y, index=index, classes=classes, groups=groups)
+    return replace(data, x=x, y=y, index=index, classes=classes, groups=groups, numbered=unnamed)
 
 
 def _groups(groups: Array, index: Array, role: str) -> Array:

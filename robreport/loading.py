@@ -112,6 +112,8 @@ class LoadedData:
         Whether NaN in `x` stands for a missing value; a NaN is refused otherwise.
     groups : array (n,) of str or None
         The values of the group column, "" where missing; `group` is that column's name.
+    numbered : bool
+        Whether `classes` are numbers that the core made up, since the loader named none.
     """
 
     x: Array
@@ -127,6 +129,7 @@ class LoadedData:
     missing: bool = False
     groups: Array | None = None
     group: str = ""
+    numbered: bool = False
 
 
 class DataLoader(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ def file_digest(path: str | None) -> str:
     if not path:
         return ""
     try:
+        # a pipe or a device may never end
+        if not stat.S_ISREG(Path(path).stat().st_mode):
+            raise ModelError(f"{Path(path).name} is no plain file.")
         with Path(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:

@@ -235,3 +235,32 @@ def test_the_positive_class_is_the_last() -> None:
         positive_last(loaded, names, "goood")
     with pytest.raises(DataError, match="is for two classes; the data has 3"):
         positive_last(loaded, ("a", "b", "c"), "a")
+
+
+def _labelled(codes: list[int], names: tuple[str, ...], *, numbered: bool = False) -> LoadedData:
+    return LoadedData(
+        x=np.zeros((len(codes), 1)), y=np.array(codes), layout="table", source="", classes=names,
+        numbered=numbered,
+    )  # fmt: skip
+
+
+def test_names_that_are_numbers_are_names_where_a_loader_read_them() -> None:
+    loaded = {
+        "train": _labelled([0, 1, 0], ("1", "2")),
+        "test": _labelled([0, 1], ("0", "1")),
+        "shift.later": _labelled([0, 0], ("1",)),
+    }
+    assert unify_classes(loaded) == ("0", "1", "2")
+    assert [loaded[role].y.tolist() for role in loaded] == [[1, 2, 1], [0, 1], [1, 1]]
+
+
+def test_numbers_that_nobody_wrote_stand_for_the_names_of_another_split() -> None:
+    loaded = {
+        "train": _labelled([0, 1, 1], ("no", "yes")),
+        "test": _labelled([1, 0], ("0", "1"), numbered=True),
+    }
+    assert unify_classes(loaded) == ("no", "yes")
+    assert loaded["test"].y.tolist() == [1, 0]
+    words = {"train": _labelled([0, 1], ("a", "b")), "test": _labelled([0, 1], ("0", "1"))}
+    assert unify_classes(words) == ("0", "1", "a", "b")
+    assert words["train"].y.tolist() == [2, 3]

@@ -81,8 +81,10 @@ class RawTable:
         for row, value in enumerate(column):
             if value is None:
                 continue
-            plain = value if self.decimal == "." else value.replace(self.decimal, ".", 1)
-            if _NUMBER.fullmatch(plain):
+            # with another decimal mark, a point could be one of thousands: that is not guessed
+            other = self.decimal != "."
+            plain = value.replace(self.decimal, ".", 1) if other and "." not in value else value
+            if _NUMBER.fullmatch(plain) and not (other and "." in value):
                 values[row] = float(plain)
             else:
                 wrong.append(row)

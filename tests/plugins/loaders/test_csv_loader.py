@@ -231,6 +231,10 @@ def test_other_ways_to_write(write: Any, load_data: Any, refused: Check) -> None
     form = {"path": "t.csv", "label": "y", "delimiter": ";", "decimal": ","}
     assert load_data(LOADER, encoding="utf-16", **form).x.tolist() == [[1.5], [-22.5]]
     refused(lambda: load_data(LOADER, **form), "zero bytes", "encoding")
+    # 1.234 may be a thousand or one: not guessed
+    write("a;y\n1.234;0\n2,5;1\n")
+    refused(lambda: load_data(LOADER, **form), "holds '1.234' in row 0")
+    write("a;y\n1,5;0\n-2,25e1;1\n".encode("utf-16"))
     refused(lambda: load_data(LOADER, encoding="utf-32", **form), "not utf-32 text")
     write("stra\u00dfe,y\n1,0\n".encode("latin-1"))
     assert load_data(LOADER, path="t.csv", label="y", encoding="latin-1").features == (
