@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from robreport.document import Document
 from robreport.outcome import Status
-from robreport.report import fonts, icons, pdf_process, print_svg
+from robreport.report import fonts, icons, pdf_process
 from robreport.report.figures import drawn_figures, fill_charts
 from robreport.report.page import chart_url, icon_url, render_page, style_sheet
 from robreport.report.pdf_job import Attachment, PdfJob
@@ -59,12 +59,6 @@ def job_of(document: Document, theme: Theme, record: RecordFiles) -> PdfJob:
         document, theme, medium="print", more={"stamp": finished.isoformat(timespec="seconds")}
     )
     files = fonts.font_files(theme.font_folder, "ttf")
-    advances = print_svg.advances_of(theme.font_folder)
-    drawings = {
-        chart_url(figure): print_svg.plain(figure.svg, advances)
-        for figure in drawn_figures(document)
-    }
-    drawings.update({icon_url(status): icons.drawing(status) for status in Status})
     return PdfJob(
         page=page,
         rules=flattened(style_sheet(theme, "print")),
@@ -74,7 +68,10 @@ def job_of(document: Document, theme: Theme, record: RecordFiles) -> PdfJob:
             for font in files
         ),
         fonts={_font_url(font.path): str(font.path) for font in files},
-        drawings=drawings,
+        drawings={icon_url(status): icons.drawing(status) for status in Status},
+        # made plain where the library that reads fonts is loaded anyway
+        charts={chart_url(figure): figure.svg for figure in drawn_figures(document)},
+        letters=str(theme.font_folder),
         attachments=tuple(
             Attachment(name=name, description=words, relationship=relation, content=content)
             for name, content, words, relation in (

@@ -35,6 +35,10 @@ class PdfJob:
         From the URL of each font to the path of its file.
     drawings : mapping
         From the URL of each drawing to its SVG.
+    charts : mapping
+        The same of drawings that are made plain first, by the letters' widths of `letters`.
+    letters : str
+        The folder of the fonts.
     attachments : tuple of Attachment
     finished : float
         The time that everything is stamped with, in seconds since 1970.
@@ -45,6 +49,8 @@ class PdfJob:
     faces: str
     fonts: Mapping[str, str]
     drawings: Mapping[str, str]
+    charts: Mapping[str, str]
+    letters: str
     attachments: tuple[Attachment, ...]
     finished: float
 
@@ -57,6 +63,8 @@ def write_job(job: PdfJob, pipe: IO[bytes]) -> None:
         "faces": job.faces,
         "fonts": dict(job.fonts),
         "drawings": dict(job.drawings),
+        "charts": dict(job.charts),
+        "letters": job.letters,
         "attachments": [[a.name, a.description, a.relationship] for a in job.attachments],
         "finished": job.finished,
     }

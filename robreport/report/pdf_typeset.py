@@ -18,7 +18,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from robreport.report import pdf_page
+from robreport.report import pdf_page, print_svg
 from robreport.report.pdf_job import PdfJob, read_job, write_parts
 from robreport.report.pdf_objects import list_pages_once, make_once
 
@@ -95,6 +95,10 @@ def closed_fetcher(weasyprint: Any, job: PdfJob) -> Any:
 
     Drawings have names instead of ``data:`` URIs: the parser of the page is slow on long ones.
     """
+    advances = print_svg.advances_of(Path(job.letters)) if job.charts else None
+    drawings = dict(job.drawings)
+    if advances is not None:
+        drawings |= {url: print_svg.plain(svg, advances) for url, svg in job.charts.items()}
 
     class Closed(weasyprint.urls.URLFetcher):  # type: ignore[misc]
         def fetch(self, url: str, headers: Any = None) -> Any:
@@ -103,8 +107,8 @@ def closed_fetcher(weasyprint: Any, job: PdfJob) -> Any:
                 return response(
                     url, Path(job.fonts[url]).read_bytes(), {"Content-Type": "font/ttf"}
                 )
-            if url in job.drawings:
-                drawing = job.drawings[url].encode("utf-8", "replace")
+            if url in drawings:
+                drawing = drawings[url].encode("utf-8", "replace")
                 return response(url, drawing, {"Content-Type": "image/svg+xml"})
             if url.lower().startswith("data:"):
                 return super().fetch(url, headers)
@@ -121,6 +125,8 @@ _FIRST = PdfJob(
     faces="",
     fonts={},
     drawings={},
+    charts={},
+    letters="",
     attachments=(),
     finished=0.0,
 )
