@@ -121,8 +121,8 @@ def solve(
     return Optimum(
         model=search.model,
         primal=search.primal,
-        dual=search.dual,
-        gap=max(0.0, search.primal - search.dual),
+        dual=search.proven(),
+        gap=max(0.0, search.primal - search.proven()),
         iterations=done,
         converged=search.relative_gap() <= tolerance,
     )
@@ -205,8 +205,17 @@ class _Search:
         self.try_weights(w)
         self.try_multipliers(multipliers)
 
+    def proven(self) -> float:
+        """The proven bound; 0 where it stands above a loss that was reached.
+
+        At eps = 0 it holds for weights up to a size only: a dual above the loss says that the
+        weights are beyond it, where nothing is proven.
+        """
+        rounding = 1e-12 * max(1.0, self.primal)
+        return self.dual if self.dual <= self.primal + rounding else 0.0
+
     def relative_gap(self) -> float:
-        return max(0.0, self.primal - self.dual) / max(FLOOR, self.primal)
+        return max(0.0, self.primal - self.proven()) / max(FLOOR, self.primal)
 
     def try_model(self, model: LinearModel) -> None:
         loss = self.loss(model)

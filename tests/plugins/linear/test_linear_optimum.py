@@ -341,3 +341,15 @@ def test_without_a_radius_the_bound_is_for_models_within_reach() -> None:
     found = solve(x, y, eps=0, norm=Norm.L2)
     assert 0 < found.dual <= found.primal
     assert found.gap <= 1e-6 * found.primal
+
+
+def test_a_bound_above_a_loss_that_was_reached_proves_nothing() -> None:
+    """Steep weights, far beyond the size that the bound of eps = 0 is about, would do better."""
+    parts = [(100, 0.0, -1), (100, 1e-6, 1), (3, -2e-6, 1), (1, 1.0, 1), (1, -1.0, -1)]
+    x = np.array([[value] for count, value, _ in parts for _ in range(count)])
+    y = np.array([sign for count, _, sign in parts for _ in range(count)])
+    found = solve(x, y, eps=0.0, norm=Norm.Linf)
+    steep = float(np.maximum(0, 1 - y * (2e6 * x[:, 0] - 1)).mean())
+    assert found.dual <= min(found.primal, steep)
+    assert not found.converged
+    assert found.gap == found.primal - found.dual
