@@ -26,7 +26,7 @@ from robreport.plan import Plan, make_plan
 from robreport.plugins import Registry
 from robreport.prepare import Prepared, prepare
 from robreport.report.compose import compose
-from robreport.report.figures import fill_charts, warm_up
+from robreport.report.figures import fill_charts
 from robreport.report.records import RecordFiles
 from robreport.report.render import RenderContext
 from robreport.runfolder import no_space
@@ -85,9 +85,6 @@ def run_audit(
     check_output(place)
     for record in plan.registry.failed:
         watcher.warn(f"plugin {record.name} ({record.distribution}) was not loaded: {record.error}")
-    if "pdf" in plan.spec.report.formats:
-        # WeasyPrint's import passes beside the measuring; the charts are likely drawn already
-        warm_up(plan.registry.themes[plan.spec.report.theme], charts=False)
     with workplace(plan.spec, use_cache, watcher) as (folder, cache):
         ran = run_plan(plan, folder=folder, cache=cache, observer=watcher, only=frozenset(only))
         if ran.input_problems and all(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import json
 import subprocess
 import sys
@@ -25,7 +24,7 @@ from robreport.document import (
 )
 from robreport.errors import RenderError
 from robreport.outcome import Status
-from robreport.report import chart_theme, fonts, pdf_process, svg
+from robreport.report import chart_theme, fonts, svg
 from robreport.report.cache_folder import default_cache
 from robreport.report.drawing_cache import DrawingCache
 from robreport.report.svg import Drawing
@@ -77,7 +76,7 @@ def render_charts(
             else:
                 waiting.append((i, text))
     while waiting:
-        with _chart_process(theme.font_folder) as process:
+        with ChartProcess(theme.font_folder) as process:
             while waiting:
                 i, text = waiting.pop(0)
                 answer = process.ask(text, seconds)
@@ -100,32 +99,6 @@ def _drawing(answer: dict[str, Any], anchor: str, family: str) -> Drawing | str:
         return str(error)
     except RecursionError:
         return "the drawing is nested too deeply"
-
-
-_READY: dict[Path, ChartProcess] = {}
-_ANY_CHART = {"data": {"values": []}, "mark": "point"}
-
-
-def warm_up(theme: Theme, *, charts: bool = True, pdf: bool = True) -> None:
-    """Start the processes of charts and of the PDF, which take their time to start.
-
-    Call it while something else is going on; what is made next uses them. Without `charts` theirs
-    is not started: where the drawings are likely to be in the cache.
-    """
-    folder = theme.font_folder
-    if charts and folder not in _READY:
-        process = _READY[folder] = ChartProcess(folder)
-        process.send({"spec": _ANY_CHART})
-        atexit.register(process.close)
-    if pdf:
-        pdf_process.start()
-
-
-def _chart_process(folder: Path) -> ChartProcess:
-    ready = _READY.pop(folder, None)
-    if ready is not None and ready.running:
-        return ready
-    return ChartProcess(folder)
 
 
 class ChartProcess:
@@ -156,11 +129,6 @@ class ChartProcess:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    @property
-    def running(self) -> bool:
-        """Whether the process is there to be asked."""
-        return self.alive and self._process.poll() is None
 
     def close(self) -> None:
         """End the process, whatever it is doing."""

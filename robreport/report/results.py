@@ -49,6 +49,9 @@ class ResultsWriter:
         self.threats = threats
         self.several = several
         self.long_tables: list[TableBlock] = []
+        # found once, though each finding's evidence asks again
+        self._figures_of_all: dict[tuple[str, str], Figure | None] = {}
+        self._tables_of_all: dict[tuple[str, str], Table | None] = {}
 
     def section(self, entry: Entry) -> Section:
         """Return the section of one measurement: question and answer, figures, limits."""
@@ -171,23 +174,29 @@ class ResultsWriter:
 
     def _panels(self, entry: Entry, key: str) -> Figure | None:
         """The figure of all models, where theirs go together."""
-        return one_figure(
-            [
-                (o.about.model, o.result.figures[key])
-                for o in entry.computed
-                if o.about.model and key in o.result.figures
-            ]
-        )
+        place = entry.name, key
+        if place not in self._figures_of_all:
+            self._figures_of_all[place] = one_figure(
+                [
+                    (o.about.model, o.result.figures[key])
+                    for o in entry.computed
+                    if o.about.model and key in o.result.figures
+                ]
+            )
+        return self._figures_of_all[place]
 
     def _columns(self, entry: Entry, key: str) -> Table | None:
         """The table of all models, where theirs go together."""
-        return one_table(
-            [
-                (o.about.model, o.result.tables[key])
-                for o in entry.computed
-                if o.about.model and key in o.result.tables
-            ]
-        )
+        place = entry.name, key
+        if place not in self._tables_of_all:
+            self._tables_of_all[place] = one_table(
+                [
+                    (o.about.model, o.result.tables[key])
+                    for o in entry.computed
+                    if o.about.model and key in o.result.tables
+                ]
+            )
+        return self._tables_of_all[place]
 
     def _images(self, entry: Entry) -> list[Block]:
         blocks: list[Block] = []
