@@ -155,7 +155,7 @@ def test_a_chart_that_hangs_or_kills_its_process_loses_only_itself(
             assert "svg" in process.ask('{"spec": {}}', 60.0)
             answer = process.ask('{"spec": {"name": "bad"}}', seconds)
             assert reason in answer["error"]
-            assert process._process.poll() is not None
+            assert not process.alive
             assert "has ended" in process.ask('{"spec": {}}', 1.0)["error"]
             pid = process._process.pid
         with pytest.raises(ProcessLookupError):
