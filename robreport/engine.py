@@ -409,10 +409,8 @@ def assemble(
     plan = prepared.plan
     spec = plan.spec
     outcomes = tuple(runner.outcomes[unit.key] for unit in plan.units)
-    requirements = judge_all(outcomes, plan.requirements)
-    verdict: Verdict = decide_verdict(
-        requirements, outcomes, allow_missing=plan.allow_missing, interrupted=interrupted
-    )
+    requirements = judge_all(outcomes, plan.requirements, plan.allow_missing)
+    verdict: Verdict = decide_verdict(requirements, outcomes, interrupted=interrupted)
     models = tuple(prepared.models.values())
     splits = tuple(prepared.splits.values())
     normalised = spec.normalised()

@@ -90,7 +90,8 @@ class Requirement:
     """One requirement on one model, and how it stands.
 
     ``level`` is ``require`` or ``warn``; ``words`` say the status in a sentence for a reader
-    ("not refuted by the attacks run").
+    ("not refuted by the attacks run"); ``allowed``: nothing was measured, with the leave of the
+    entry (``allow_missing``).
     """
 
     expression: str
@@ -108,6 +109,7 @@ class Requirement:
     high: float | None = None
     n: int | None = None
     unit: str = ""
+    allowed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,9 +26,17 @@ _WORST_FIRST = (
 
 
 def judge(
-    expression: Expression, outcome: Outcome, level: Literal["require", "warn"] = "require"
+    expression: Expression,
+    outcome: Outcome,
+    level: Literal["require", "warn"] = "require",
+    *,
+    may_lack: bool = False,
 ) -> Requirement:
-    """Return how one requirement stands on one outcome."""
+    """Return how one requirement stands on one outcome.
+
+    `may_lack` gives leave for a metric that failed or did not run; not for a scalar that a
+    metric which ran did not return: a misspelt requirement must not pass.
+    """
     scalar: Scalar | None = None
     if isinstance(outcome, Skipped):
         status, words = Status.NOT_RUN, f"not run: {outcome.reason}"
@@ -63,6 +71,7 @@ def judge(
         high=scalar.high if scalar else None,
         n=int(scalar.n) if scalar else None,
         unit=scalar.unit if scalar else "",
+        allowed=may_lack and not isinstance(outcome, Computed),
     )
 
 
@@ -115,13 +124,15 @@ def _decide(expression: Expression, scalar: Scalar) -> tuple[Status, str]:
 def judge_all(
     outcomes: Iterable[Outcome],
     declared: Mapping[str, tuple[Sequence[Expression], Sequence[Expression]]],
+    allow_missing: frozenset[str] = frozenset(),
 ) -> tuple[Requirement, ...]:
     """Judge every outcome against its entry's (require, warn) expressions, in order."""
     found: list[Requirement] = []
     for outcome in outcomes:
         require, warn = declared.get(outcome.about.name, ((), ()))
-        found += [judge(expression, outcome, "require") for expression in require]
-        found += [judge(expression, outcome, "warn") for expression in warn]
+        leave = outcome.about.name in allow_missing
+        found += [judge(one, outcome, "require", may_lack=leave) for one in require]
+        found += [judge(one, outcome, "warn", may_lack=leave) for one in warn]
     return tuple(found)
 
 
@@ -129,28 +140,16 @@ def decide_verdict(
     requirements: Sequence[Requirement],
     outcomes: Sequence[Outcome],
     *,
-    allow_missing: frozenset[str] = frozenset(),
     interrupted: bool = False,
 ) -> Verdict:
     """Return the verdict and the sentence that states why.
 
-    A metric with a requirement that failed or did not run fails the audit, unless its entry is
-    in `allow_missing`. That gives no leave for a scalar that a metric which ran did not return:
-    a misspelt requirement must not pass.
+    A metric with a requirement that failed or did not run fails the audit, unless its entry
+    allows that.
     """
-    ran = {(o.about.name, o.about.model) for o in outcomes if isinstance(o, Computed)}
     binding = [r for r in requirements if r.level == "require"]
     counts = {
-        status: sum(
-            r.status is status
-            for r in binding
-            if not (
-                status in (Status.ERROR, Status.NOT_RUN)
-                and r.name in allow_missing
-                and (r.name, r.model) not in ran
-            )
-        )
-        for status in Status
+        status: sum(r.status is status and not r.allowed for r in binding) for status in Status
     }
     bad = {s: counts[s] for s in (Status.FAIL, Status.ERROR, Status.NOT_RUN) if counts[s]}
     inconclusive = counts[Status.INCONCLUSIVE]

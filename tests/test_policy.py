@@ -20,6 +20,7 @@ from robreport.outcome import (
     Subject,
 )
 from robreport.policy import decide_verdict, find_scalar, judge, judge_all, worst_first
+from robreport.report.wording import weight
 from robreport.requirement import parse_expression, same_name
 from robreport.result import Check, Result, Scalar
 
@@ -228,6 +229,7 @@ def _requirement(
     return Requirement(
         expression="acc >= 0.5", name=name, model="m", level=level, scalar="acc", operator=">=",
         threshold=0.5, threshold_text="≥ 0.5", status=status, words=words,
+        allowed=name == "loose" and status in (Status.ERROR, Status.NOT_RUN),
     )  # fmt: skip
 
 
@@ -256,9 +258,7 @@ def test_the_sentence_never_contradicts_the_counts(
         "skipped": Skipped(about=_about(), reason="x"),
     }  # fmt: skip
     outcomes = [kinds[word] for word in ran]
-    verdict = decide_verdict(
-        requirements, outcomes, allow_missing=frozenset({"loose"}), interrupted=stopped
-    )
+    verdict = decide_verdict(requirements, outcomes, interrupted=stopped)
     sentence = verdict.sentence
     missing = (Status.ERROR, Status.NOT_RUN)
     excused = sum(s in missing and loose for s, loose, _ in binding)
@@ -333,12 +333,9 @@ def test_sentences(statuses: list[Status], sentence: str) -> None:
 
 
 def test_missing_measurements_with_leave() -> None:
-    leave = frozenset({"loose"})
     lost = Failed(about=_about("loose"), error="x")
     loose = [_requirement(Status.ERROR, name="loose")]
-    found = decide_verdict(
-        [_requirement(Status.PASS), *loose], [COMPUTED, lost], allow_missing=leave
-    )
+    found = decide_verdict([_requirement(Status.PASS), *loose], [COMPUTED, lost])
     assert found.status is Status.PASS
     assert found.sentence == (
         "1 of 2 requirements is met; 1 could not be judged, which its entry allows."
@@ -346,18 +343,34 @@ def test_missing_measurements_with_leave() -> None:
     )
     left_out = Skipped(about=_about("loose"), reason="x")
     loose = [_requirement(Status.NOT_RUN, name="loose")]
-    found = decide_verdict(loose, [left_out], allow_missing=leave)
+    found = decide_verdict(loose, [left_out])
     assert found.status is Status.NOT_RUN
     assert "0 of 1 requirement could be judged; 1 could not" in found.sentence
-    failed = decide_verdict(
-        [_requirement(Status.FAIL)], [COMPUTED], allow_missing=frozenset({"pgd"})
-    )
+    failed = decide_verdict([_requirement(Status.FAIL, name="loose")], [COMPUTED])
     assert failed.status is Status.FAIL
+
+
+def test_leave_marks_what_has_no_result() -> None:
+    written = {name: ([parse_expression("acc >= 0.5")], []) for name in ("loose", "strict")}
+    outcomes = [
+        Failed(about=_about("loose"), error="x"),
+        Skipped(about=_about("loose"), reason="x"),
+        Skipped(about=_about("strict"), reason="x"),
+        COMPUTED,
+    ]
+    found = judge_all(outcomes, written | {"pgd": written["loose"]}, frozenset({"loose", "pgd"}))
+    assert [r.allowed for r in found] == [True, True, False, False]
+    early = sorted([*found, _requirement(Status.FAIL), _requirement(Status.WARN, "warn")],
+                   key=weight)  # fmt: skip
+    assert [r.status for r in early] == [
+        Status.FAIL, Status.NOT_RUN, Status.ERROR, Status.NOT_RUN, Status.WARN, Status.PASS,
+    ]  # fmt: skip
+    assert not early[1].allowed
 
 
 def test_leave_to_be_missing_is_none_for_a_misspelt_scalar() -> None:
     written = [parse_expression("acc >= 0.5"), parse_expression("aca >= 0.5")]
-    requirements = judge_all([COMPUTED], {"pgd": (written, [])})
+    requirements = judge_all([COMPUTED], {"pgd": (written, [])}, frozenset({"pgd"}))
     assert [r.status for r in requirements] == [Status.PASS, Status.ERROR]
-    found = decide_verdict(requirements, [COMPUTED], allow_missing=frozenset({"pgd"}))
+    found = decide_verdict(requirements, [COMPUTED])
     assert found.status is Status.FAIL

@@ -24,7 +24,7 @@ from robreport.document import (
 from robreport.outcome import AuditRun, Computed, Failed, Skipped, Status
 from robreport.report import numbers, wording
 from robreport.report.entries import Anchors, Entry
-from robreport.report.results import ResultsWriter, requirement_columns
+from robreport.report.results import ResultsWriter
 from robreport.result import Column
 
 
@@ -116,52 +116,6 @@ def _method(entry: Entry, anchors: Anchors) -> Section:
     return Section(id=anchors.of("method", entry.name), title=entry.title, blocks=tuple(blocks))
 
 
-def requirements_section(
-    run: AuditRun, entries: Sequence[Entry], writer: ResultsWriter, anchors: Anchors
-) -> Section:
-    """Return every requirement, worst first."""
-    by_name = {entry.name: entry for entry in entries}
-    ordered = sorted(run.requirements, key=wording.weight)
-    if not ordered:
-        return Section(
-            id=anchors.of("requirements"),
-            title="Requirements",
-            blocks=(
-                Prose(text="No requirement was declared: the audit measures, it does not decide."),
-            ),
-            order=50,
-        )
-    several = len(run.models) > 1
-    rows = tuple(
-        (
-            Link(anchor=anchors.of("result", r.name), text=by_name[r.name].title),
-            *writer.requirement_row(by_name[r.name], r, several),
-        )
-        for r in ordered
-        if r.name in by_name
-    )
-    legend = tuple(
-        (status.value, help_text)
-        for status, help_text in wording.STATUS_HELP.items()
-        if any(r.status is status for r in ordered)
-    )
-    return Section(
-        id=anchors.of("requirements"),
-        title="Requirements",
-        blocks=(
-            Prose(text=run.verdict.sentence, lead=True),
-            TableBlock(
-                anchor=anchors.of("requirements", "table"),
-                title="Requirements, worst first",
-                columns=requirement_columns(several, metric=True),
-                rows=rows,
-            ),
-            KeyValues(pairs=legend, title="What the statuses mean"),
-        ),
-        order=50,
-    )
-
-
 def findings_section(findings: Sequence[FindingItem], anchors: Anchors) -> Section:
     """Return the register of findings."""
     blocks: tuple[Block, ...] = (
@@ -190,7 +144,7 @@ def limitations_section(
         blocks.append(Callout(title="Declared, and without a result.", items=items, tone="caution"))
     limits = tuple(
         (entry.title, wording.sentence(entry.about.limits)) for entry in entries
-        if entry.about.limits
+        if entry.about.limits and entry.computed
     )  # fmt: skip
     if limits:
         blocks.append(KeyValues(title="What each measurement does not show", pairs=limits))

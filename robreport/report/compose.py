@@ -22,6 +22,7 @@ from robreport.outcome import AuditRun, Status
 from robreport.report import back, front, numbers, scope, wording
 from robreport.report.entries import Anchors, entries_of, threats_of
 from robreport.report.numbering import number
+from robreport.report.requirements import requirements_section
 from robreport.report.results import ResultsWriter
 
 _BLOCKS = get_args(Block)
@@ -50,7 +51,7 @@ def compose(run: AuditRun, extra_sections: Sequence[Section] = ()) -> Document:
         scope.scope_section(run, entries, anchors, threats),
         back.method_section(run, entries, anchors),
         Section(id=anchors.of("results"), title="Results", sections=results, order=40),
-        back.requirements_section(run, entries, writer, anchors),
+        requirements_section(run, entries, anchors, writer.threats),
         back.findings_section(findings, anchors),
         back.limitations_section(run, entries, anchors, summary.not_shown()),
         back.provenance_section(run, anchors),

@@ -22,7 +22,8 @@ from robreport.document import (
 from robreport.outcome import AuditRun, Computed, Failed, Requirement, SplitFacts, Status
 from robreport.report import numbers, wording
 from robreport.report.entries import Anchors, Entry
-from robreport.report.results import limit_of, observed, quantity_of
+from robreport.report.measured import quantity_of
+from robreport.report.requirements import limit_of, observed
 from robreport.result import Column, Scalar
 
 FEW_CARDS = 4
@@ -149,13 +150,8 @@ class SummaryWriter:
             cards += self._plain_cards(FEW_CARDS - len(cards))
         if not left:
             return cards, ""
-        counts = [
-            f"{sum(r.status is status for r in left)} {status.value}"
-            for status in wording.WORST_FIRST
-            if any(r.status is status for r in left)
-        ]
         noun = wording.count(len(left), "further requirement")
-        return cards, f"{noun} ({', '.join(counts)}) in"
+        return cards, f"{noun} ({wording.counts(r.status for r in left)}) in"
 
     def _requirement_card(self, entry: Entry, r: Requirement) -> Card:
         scalar = next(
@@ -205,11 +201,13 @@ class SummaryWriter:
     def not_shown(self) -> str:
         """Return one sentence on what the audit leaves open."""
         parts = []
-        budgets = [_threat_words(name, t) for name, t in self.threats.items()]
+        used = {name for e in self.entries for o in e.computed for name in o.about.threats}
+        budgets = [_threat_words(name, t) for name, t in self.threats.items() if name in used]
         if budgets:
             parts.append(f"attackers beyond the declared threats ({wording.listed(budgets)})")
         else:
-            parts.append("deliberate perturbation, for no threat was declared")
+            lacking = "no attack has a result" if self.threats else "no threat was declared"
+            parts.append(f"deliberate perturbation, for {lacking}")
         parts.append("inputs unlike the data used here")
         out = str(self.run.audit.get("out_of_scope") or "").strip().rstrip(".")
         text = f"This audit says nothing about {wording.listed(parts, 'or')}"

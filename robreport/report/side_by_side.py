@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from robreport.result import Column, Table
 
-MOST_COLUMNS = 7
+MOST_COLUMNS = 8
 """A wider table is harder to read than one for each model."""
 
 

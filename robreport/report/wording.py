@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from robreport.outcome import Computed, Failed, Outcome, Requirement, Skipped, Status
@@ -77,6 +77,12 @@ def count(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def counts(statuses: Iterable[Status]) -> str:
+    """Return "1 fail, 2 pass", the worst first."""
+    given = list(statuses)
+    return ", ".join(f"{given.count(one)} {one.value}" for one in WORST_FIRST if one in given)
+
+
 def spelled(number: int) -> str:
     """Return small numbers as words: "three"."""
     words = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -119,9 +125,13 @@ def status_of(outcome: Outcome, requirements: tuple[Requirement, ...]) -> Status
 
 
 def weight(requirement: Requirement) -> int:
-    """Return how early a requirement is shown: the worst first; a wish weighs as a warning."""
+    """Return how early a requirement is shown: the worst first.
+
+    A wish weighs as a warning, and so does what the audit allows to be missing.
+    """
     status = requirement.status
-    if requirement.level == "warn" and status in (Status.ERROR, Status.NOT_RUN):
+    wish = requirement.level == "warn" or requirement.allowed
+    if wish and status in (Status.ERROR, Status.NOT_RUN):
         status = Status.WARN
     return WORST_FIRST.index(status)
 

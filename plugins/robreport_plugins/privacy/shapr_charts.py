@@ -17,7 +17,9 @@ IntArray = npt.NDArray[np.int64]
 
 _WIDTH = 560
 _MOST_CLASSES = 30
-_COLUMNS, _PICTURES = 6, 12
+_PICTURES = 10
+_SMALL, _FEWER = 40, 5
+"""Pictures wider than so many pixels stand in two rows of so many."""
 
 
 def by_rank(scores: FloatArray, thresholds: tuple[float, ...], irrelevant: float) -> Figure:
@@ -112,10 +114,7 @@ def per_class(scores: FloatArray, y: IntArray, names: tuple[str, ...]) -> Figure
     for c in np.unique(y).tolist():
         own = scores[y == c]
         marks = [float(q) for q in np.quantile(own, CLASS_QUANTILES)]
-        rows.append(
-            {"class": names[c], "low": marks[0], "median": marks[1], "high": marks[2],
-             "max": float(own.max())}
-        )  # fmt: skip
+        rows.append({"class": names[c], "low": marks[0], "median": marks[1], "high": marks[2]})
     found = len(rows)
     if found > _MOST_CLASSES:
         kept = sorted(rows, key=lambda r: (-r["high"], str(r["class"])))[:_MOST_CLASSES]
@@ -123,29 +122,26 @@ def per_class(scores: FloatArray, y: IntArray, names: tuple[str, ...]) -> Figure
     order = [str(r["class"]) for r in rows]
     base = alt.Chart(alt.InlineData(values=rows)).encode(
         y=alt.Y("class:N", title="Class", sort=order, axis=alt.Axis(labelLimit=140)),
-        tooltip=["class:N", "median:Q", "high:Q", "max:Q"],
+        tooltip=["class:N", "median:Q", "high:Q"],
     )
     title = "SHAPr"
     height = int(min(300, max(60, 24 * len(rows))))
     size = max(2, height // len(rows) // 2)
-    drawn = (
-        base.mark_rule().encode(x=alt.X("low:Q", title=title), x2="high:Q")
-        + base.mark_tick(thickness=2, size=size).encode(x=alt.X("median:Q", title=title))
-        + base.mark_point(size=24).encode(x=alt.X("max:Q", title=title))
-    )
+    drawn = base.mark_rule().encode(x=alt.X("low:Q", title=title), x2="high:Q") + base.mark_tick(
+        thickness=2, size=size
+    ).encode(x=alt.X("median:Q", title=title))
     worst = max(rows, key=lambda r: (r["high"], str(r["class"])))
     most = f" The {_MOST_CLASSES} classes with the highest 95 % quantile of {found} are drawn."
     return Figure.from_chart(
         drawn.properties(width=_WIDTH, height=height),
         title="Scores per class",
         caption=(
-            "Line: from the 5 % to the 95 % quantile; tick: median; circle: the highest score."
+            "Line: from the 5 % to the 95 % quantile; tick: median."
             + (most if found > _MOST_CLASSES else "")
         ),
         alt=(
             f"Spread of the scores of {len(rows)} classes. Class {worst['class']} reaches highest: "
-            f"its 95 % quantile is {worst['high']:.3g}, its median {worst['median']:.3g}, its "
-            f"maximum {worst['max']:.3g}."
+            f"its 95 % quantile is {worst['high']:.3g}, its median {worst['median']:.3g}."
         ),
     )
 
@@ -162,7 +158,7 @@ def most_exposed(
     pictures = np.asarray(train.x[rows], dtype=np.float64)
     low, high = _range(bundle, pictures)
     shades = np.round(255 * np.clip((pictures - low) / (high - low), 0, 1)).astype(np.uint8)
-    columns = min(_COLUMNS, rows.size)
+    columns = min(_PICTURES if shape[-1] <= _SMALL else _FEWER, rows.size)
     lines = -(-rows.size // columns)
     # White fills the last row.
     grid: Any = np.full((lines * columns, *shape), 255, dtype=np.uint8)
@@ -170,13 +166,12 @@ def most_exposed(
     grid = grid.reshape(lines, columns, *shape)
     grid = grid[:, :, 0] if shape[0] == 1 else np.moveaxis(grid, 2, -1)
     labels = [
-        f"row {int(train.index[row])}: {names[int(train.labels[row])]}, {score:.2f}"
-        for row, score in zip(rows.tolist(), scores.tolist(), strict=True)
+        f"{int(train.index[row]):,}: {names[int(train.labels[row])]}" for row in rows.tolist()
     ] + [""] * (lines * columns - rows.size)
     return ImageGrid(
         title="The most exposed training records",
         images=grid,
-        caption="Row in the source, class and score, from the highest.",
+        caption="Row in the source and class, from the highest score.",
         alt=(
             f"Pictures of the {rows.size} training records of highest score, from "
             f"{scores[0]:.2f} ({names[int(train.labels[rows[0]])]}) to {scores[-1]:.2f} "

@@ -63,7 +63,7 @@ def measure(bundle: Bundle, params: ShaprParams, ctx: Context) -> Result:
             "most_exposed": shapr_tables.most_exposed(
                 index, scores, train.y, train.outputs, names, top, spread
             ),
-            "per_class": shapr_tables.per_class(scores, found.irrelevant, train.y, names),
+            "per_class": shapr_tables.per_class(scores, train.y, names),
             "distribution": shapr_tables.distribution(scores),
             "by_rank": shapr_tables.by_rank(scores),
         },

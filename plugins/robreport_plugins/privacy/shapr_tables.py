@@ -52,9 +52,7 @@ def most_exposed(
     )
 
 
-def per_class(
-    scores: FloatArray, irrelevant: FloatArray, y: IntArray, names: tuple[str, ...]
-) -> Table:
+def per_class(scores: FloatArray, y: IntArray, names: tuple[str, ...]) -> Table:
     """Return quantiles of the scores of every class."""
     high = float(np.quantile(scores, 0.9))
     rows = []
@@ -62,17 +60,14 @@ def per_class(
         own = scores[y == c]
         middle = [float(q) for q in np.quantile(own, CLASS_QUANTILES)]
         share = float(np.mean(own > high))
-        base = float(irrelevant[y == c][0])
         spread = [middle[1], middle[0], middle[2]]
-        rows.append((names[c], int(own.size), base, spread, float(own.max()), share))
+        rows.append((names[c], int(own.size), spread, share))
     return Table(
         title="Exposure per class",
         columns=(
             Column(key="class", title="Class"),
             Column(key="n", title="Records", kind="integer"),
-            Column(key="irrelevant", title="If it never mattered", kind="number"),
             Column(key="spread", title="Median (5 % to 95 %)", kind="interval"),
-            Column(key="max", title="Highest", kind="number"),
             Column(key="top", title="In the top tenth", kind="share"),
         ),
         rows=tuple(rows),
@@ -100,16 +95,17 @@ def distribution(scores: FloatArray) -> Table:
     return Table(
         title="Distribution of the scores",
         columns=(
-            Column(key="from", title="From", kind="number"),
-            Column(key="to", title="to", kind="number"),
+            Column(key="range", title="SHAPr"),
             Column(key="n", title="Records", kind="integer"),
         ),
-        rows=tuple(
-            (float(edges[i]), float(edges[i + 1]), int(c)) for i, c in enumerate(counts) if c
-        ),
+        rows=tuple((_between(edges[i], edges[i + 1]), int(c)) for i, c in enumerate(counts) if c),
         caption="Ranges without records are left out.",
         appendix=True,
     )
+
+
+def _between(low: float, high: float) -> str:
+    return f"{low:.4g} to {high:.4g}".replace("-", "\N{MINUS SIGN}")
 
 
 def ranks(n: int) -> IntArray:

@@ -13,6 +13,7 @@ from robreport import Bundle, Context, DataSchema, ModelHandle, Needs, SkipMetri
 from robreport.result import check_result
 from robreport_plugins.privacy.metrics import Shapr, ShaprParams
 from robreport_plugins.privacy.shapr import shapr
+from robreport_plugins.privacy.shapr_charts import most_exposed
 from robreport_plugins.privacy.shapr_intervals import Spread
 
 
@@ -134,14 +135,29 @@ def test_constant_outputs_are_all_tied() -> None:
 def test_pictures_come_with_images_unless_switched_off() -> None:
     given = bundle(layout="image")
     grid = measured(given, top_k=8).images["most_exposed"]
-    assert grid.images.shape == (2, 6, 4, 4)
+    assert grid.images.shape == (1, 8, 4, 4)
     assert grid.images.dtype == np.uint8
-    first = int(grid.cell_labels[0][0].split()[1].rstrip(":")) - 500
+    first = int(grid.cell_labels[0][0].split(":")[0]) - 500
     shown = given.split("train").x[first, 0]
     assert np.array_equal(grid.images[0, 0], np.round(255 * shown).astype(np.uint8))
-    assert grid.cell_labels[1][2:] == ("", "", "", "")
     assert measured(given, show_images=False).images == {}
     assert measured(bundle()).images == {}
+
+
+def test_large_pictures_stand_in_rows_of_five() -> None:
+    given = bundle(layout="image")
+    wide = {
+        role: replace(s, x=np.repeat(s.x, 12, axis=3).astype(np.float32))
+        for role, s in given.splits.items()
+    }
+    schema = replace(given.schema, input_shape=(1, 4, 48))
+    grid = most_exposed(
+        replace(given, splits=wide, schema=schema), np.arange(7), np.ones(7), ("a", "b", "c")
+    )
+    assert grid is not None
+    assert grid.images.shape == (2, 5, 4, 48)
+    assert grid.cell_labels[1][2:] == ("", "", "")
+    assert (grid.images[1, 2:] == 255).all()
 
 
 def test_a_record_that_never_matters_is_not_above_its_line() -> None:
