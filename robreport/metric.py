@@ -121,6 +121,8 @@ class Metric(Declared, ABC):
         Whether an entry of this metric names threat models.
     norms : tuple of str
         Norms it can work in; empty for all.
+    constrained : bool
+        Whether it minds all that a `ThreatModel` says, not norm and budgets alone.
     """
 
     needs: ClassVar[Needs] = Needs.NONE
@@ -128,6 +130,12 @@ class Metric(Declared, ABC):
     scope: ClassVar[Literal["model", "data"]] = "model"
     threats: ClassVar[Literal["none", "optional", "required"]] = "none"
     norms: ClassVar[tuple[str, ...]] = ()
+    constrained: ClassVar[bool] = False
+
+    @classmethod
+    def needs_of(cls, params: Params) -> Needs:
+        """Return what an entry with these parameters needs; `needs` unless overridden."""
+        return cls.needs
 
     @abstractmethod
     def compute(self, bundle: Bundle, params: Params, ctx: Context) -> Result:

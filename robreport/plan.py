@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from robreport.bundle import Needs
 from robreport.complaints import join, keys_of, problems_of
 from robreport.errors import Problem, SpecError, near_misses, unknown_word
 from robreport.metric import Comparison, Metric, Params
@@ -72,6 +73,12 @@ class Unit:
     def key(self) -> str:
         """``name@model``, as in the record."""
         return f"{self.entry.name}@{self.model}" if self.model else self.entry.name
+
+    @property
+    def needs(self) -> Needs:
+        """What model and data must offer for it."""
+        asked = getattr(self.metric, "needs_of", None)
+        return asked(self.params) if asked is not None else Needs.NONE
 
     def subject(self, sizes: Mapping[str, int] | None = None) -> Subject:
         """Return the words and parameters that the record keeps of this measurement."""
@@ -148,7 +155,9 @@ class _Planner:
         threats = {
             name: ThreatModel(
                 name=name, norm=entry.norm, eps=entry.eps, knowledge=entry.knowledge,
-                goal=entry.goal,
+                goal=entry.goal, scale=entry.scale, frozen=entry.frozen,
+                increase=entry.increase, decrease=entry.decrease, integer=entry.integer,
+                one_hot=entry.one_hot,
             )
             for name, entry in self.spec.threats.items()
         }  # fmt: skip
@@ -419,6 +428,13 @@ class _Planner:
                     f"{where}[{i}]",
                     f"{entry.id} does not work in the norm {threat.norm}; "
                     f"it does in {', '.join(norms)}.",
+                )
+            elif threat.constrained and not getattr(metric, "constrained", False):
+                self.add(
+                    f"{where}[{i}]",
+                    f"{entry.id} knows norms and budgets only, and the threat {name!r} asks more: "
+                    "a scale, or what columns may do.",
+                    "Name a threat without these.",
                 )
             else:
                 found.append(threat)

@@ -65,7 +65,10 @@ class Prepared:
             return "input", model.problem
         if self.schema is None and unit.roles:
             return "input", "the data could not be loaded"
-        needs = getattr(unit.metric, "needs", Needs.NONE)
+        try:
+            needs = unit.needs
+        except Exception as error:  # noqa: BLE001 - a metric may be anybody's; the audit stands
+            return "skip", f"what it needs could not be asked: {type(error).__name__}: {error}"
         reason = inputs.missing_needs(needs, model, self.offers, unit.missing)
         return ("skip", reason) if reason else ("", "")
 

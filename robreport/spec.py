@@ -213,6 +213,21 @@ class ThreatEntry(Table):
     goal: Literal["untargeted", "targeted"] = Field(
         "untargeted", description="Whether any wrong class will do, or a chosen one."
     )
+    scale: Literal["none", "std", "range"] = Field(
+        "none",
+        description="Units of eps: the data's, or each column's standard deviation or range.",
+    )
+    frozen: tuple[str, ...] = Field(
+        (), description="Columns that stay as they are, beside those of data.schema."
+    )
+    increase: tuple[str, ...] = Field((), description="Columns that may only grow.")
+    decrease: tuple[str, ...] = Field((), description="Columns that may only shrink.")
+    integer: tuple[str, ...] = Field(
+        (), description="Columns of whole numbers, beside those found in the data."
+    )
+    one_hot: tuple[tuple[str, ...], ...] = Field(
+        (), description="Groups of columns of which one is 1 and the others 0."
+    )
 
 
 class MetricEntry(Table):

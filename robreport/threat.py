@@ -117,9 +117,18 @@ def _shown(given: object) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThreatModel:
-    """A named set of budgets in one norm, the attacker's knowledge and goal.
+    """A named set of budgets in one norm, the attacker's knowledge and goal, and what holds.
 
     ``bounds`` are those of the data (per feature for tables); a perturbed input stays inside.
+    The constraints are about tables, and name columns:
+
+    - ``scale``: in which units a budget is: those of the data ("none"), or each column's standard
+      deviation ("std") or range ("range") in the training split, in the test split without one.
+    - ``frozen``: columns that stay as they are, beside those that the data's schema freezes.
+    - ``increase``, ``decrease``: columns that may move in this direction only.
+    - ``integer``: columns that hold whole numbers only, beside those of the data's schema.
+    - ``one_hot``: groups of columns of which exactly one is 1 and the others 0. A group is one
+      feature: changing it has size 1, like changing the code of a categorical column.
     """
 
     name: str
@@ -127,3 +136,15 @@ class ThreatModel:
     eps: tuple[Eps, ...]
     knowledge: str = "white box"
     goal: str = "untargeted"
+    scale: str = "none"
+    frozen: tuple[str, ...] = ()
+    increase: tuple[str, ...] = ()
+    decrease: tuple[str, ...] = ()
+    integer: tuple[str, ...] = ()
+    one_hot: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def constrained(self) -> bool:
+        """Whether it asks more than norm and budgets."""
+        named = (self.frozen, self.increase, self.decrease, self.integer, self.one_hot)
+        return self.scale != "none" or any(named)
