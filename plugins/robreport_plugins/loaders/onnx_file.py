@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,7 +14,13 @@ from google.protobuf.message import DecodeError
 
 from robreport import ModelError
 from robreport_plugins.loaders.regular_file import DAMAGED, beginning
-from robreport_plugins.loaders.wording import listed, one_line
+from robreport_plugins.loaders.wording import (
+    listed,
+    one_line,
+    shortened,
+    without_places,
+    word,
+)
 
 LARGEST_FILE = (1 << 31) - 1
 """Protocol buffers hold no more bytes."""
@@ -95,6 +102,12 @@ def read_onnx(path: Path, external: Path | None, where: str) -> OnnxFile:
         raise ModelError(f"{where}: holds no ONNX network; export or download it again.")
     if not _is_text(model):
         raise ModelError(f"{where}: has names that are no text; export or download it again.")
+    if model.ir_version > onnx.IR_VERSION:
+        raise ModelError(
+            f"{where}: is of version {model.ir_version} of ONNX's file format, and the onnx "
+            f"package here reads those up to {onnx.IR_VERSION}; update onnx and onnxruntime, or "
+            f"export it for version {onnx.IR_VERSION}."
+        )
     _check_operators(model, where)
     used = _take_in(model, path, external, where)
     try:
@@ -285,8 +298,11 @@ def _lacks_shape(value: Any) -> bool:
 
 
 def _checker_words(error: BaseException) -> str:
-    text = one_line(error)
-    return text.partition(": ")[2] or text
+    """Return what the checker says; where in the file stands on lines of its own."""
+    text, _, place = " ".join(str(error).split()).partition("==> Context: ")
+    said = shortened(without_places(text).strip().rstrip("."), 240)
+    named = re.search(r"Name: (\S.*?) OpType", place)
+    return said + (f", at {word(named[1])!r}" if named and named[1] not in said else "")
 
 
 def _without_functions(model: Any, where: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,9 +13,14 @@ import onnxruntime
 import torch
 
 from robreport import ModelError
-from robreport_plugins.loaders.wording import one_line
+from robreport_plugins.loaders.wording import one_line, shortened
 
 Array = npt.NDArray[Any]
+
+_TOO_NEW = (
+    (re.compile(r"model IR version: (\d+), max supported IR version: (\d+)"), "ONNX's file format"),
+    (re.compile(r"Opset (\d+) is under development.* is till opset (\d+)"), "the operator set"),
+)
 
 
 class Session:
@@ -71,10 +77,7 @@ class Session:
                 shown.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # its own kinds have no common root
-            raise ModelError(
-                f"{where}: onnxruntime cannot take it ({runtime_words(error)}); export it for "
-                f"onnxruntime {onnxruntime.__version__}."
-            ) from error
+            raise ModelError(f"{where}: {_refusal(error)}.") from error
 
     def run(self, x: Array) -> list[Array]:
         """Return each value ``(n, ...)`` for inputs ``(n, *shape)`` as the network reads them."""
@@ -120,7 +123,24 @@ def with_outputs(model: onnx.ModelProto, values: Sequence[str]) -> onnx.ModelPro
 
 def runtime_words(error: BaseException) -> str:
     """Return what onnxruntime says, without its codes and places in its source."""
-    text = one_line(error, most=300)
+    text = one_line(error, most=1000).partition(": ")[2]
     for mark in (" : FAIL : ", "INVALID_GRAPH : ", "NOT_IMPLEMENTED : ", "INVALID_ARGUMENT : "):
         text = text.rpartition(mark)[2]
-    return text[:200]
+    text = text.replace("Non-zero status code returned while running ", "in its ")
+    return shortened(text.replace(" Name:'' ", " ").replace("Status Message: ", ""), 300)
+
+
+def _refusal(error: BaseException) -> str:
+    """Return why onnxruntime does not take a network, and what to do, as the end of a sentence."""
+    runtime = f"onnxruntime {onnxruntime.__version__}"
+    for pattern, thing in _TOO_NEW:
+        if found := pattern.search(str(error)):
+            have, most = found.groups()
+            return (
+                f"is of version {have} of {thing}, and {runtime} reads those up to {most}; update "
+                f"onnxruntime, or export it for version {most}"
+            )
+    return (
+        f"onnxruntime cannot take it ({runtime_words(error)}); export it again for {runtime}, or "
+        "with other operators"
+    )
