@@ -107,6 +107,19 @@ class ModelHandle:
         """Return the model's trees as arrays over flattened data space, predicting as it does."""
         raise NotOffered(f"{self.name}: trees")
 
+    def examine(self, splits: Mapping[str, Split]) -> Mapping[str, str | int | float]:
+        """Return what a look at all rows of the audit's data shows, for the record.
+
+        It is asked once in an audit, before anything is measured, with the splits that this model
+        is measured on by role, and is for a loader that can hold its model against itself there.
+
+        Raises
+        ------
+        ModelError
+            The model cannot be trusted on some row; the audit does not measure it.
+        """
+        return {}
+
     def initial_parameters(self) -> Mapping[str, Array] | None:
         """Return the parameters before training where the model brings them, else None."""
         return None

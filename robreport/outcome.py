@@ -123,7 +123,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
-    """What a record says of a model."""
+    """What a record says of a model; `examined` is what its loader found on the audit's data."""
 
     name: str
     version: str
@@ -136,6 +136,7 @@ class ModelFacts:
     input_shape: tuple[int, ...] | None
     trusted: bool = False
     facts: Mapping[str, str | int | float] = field(default_factory=dict)
+    examined: Mapping[str, str | int | float] = field(default_factory=dict)
     problem: str = ""
 
 

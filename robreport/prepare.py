@@ -163,6 +163,9 @@ def _probe_key(prepared: Prepared, model: PlannedModel, payload: Any) -> str:
             "loader": plugin_digest(owner.distribution, owner.module),
             "schema": payload["data_schema"],
             "rows": None if rows is None else rows["facts"]["digest"],
+            "measured": {
+                row["facts"]["role"]: row["facts"]["digest"] for row in payload["measured"]
+            },
             "device": prepared.device,
             "threads": payload["threads"],
             "versions": versions(NUMERICAL),
@@ -207,8 +210,14 @@ def common_payload(prepared: Prepared) -> dict[str, Any]:
 
 
 def _model_payload(prepared: Prepared, model: PlannedModel) -> dict[str, Any]:
-    rows = prepared.example_row()
-    return {**common_payload(prepared), "model": model_entry(model), "probe": rows}
+    used = {r for unit in prepared.plan.units if unit.model == model.entry.name for r in unit.roles}
+    usable = [role for role, facts in prepared.splits.items() if role in used and not facts.problem]
+    return {
+        **common_payload(prepared),
+        "model": model_entry(model),
+        "probe": prepared.example_row(),
+        "measured": [prepared.split_row(role) for role in usable],
+    }
 
 
 def _unusable(model: PlannedModel, error: str) -> ModelFacts:

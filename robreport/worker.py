@@ -9,7 +9,7 @@ import logging
 import random
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robreport import inputs
-from robreport.bundle import Bundle, DataSchema, ModelHandle, Needs, NotOffered
+from robreport.bundle import Bundle, DataSchema, ModelHandle, Needs, NotOffered, Split
 from robreport.cache import Cache
 from robreport.classes import class_names, positive_last, unify_classes
 from robreport.codec import adapter, plain
@@ -216,6 +216,7 @@ def _probe(base: ModelFacts, payload: Mapping[str, Any]) -> ModelFacts:
     model = load_model(payload)
     if schema is not None:
         _try(model, base.name, schema, payload)
+    examined = dict(model.examine(_splits(payload["measured"])))
     offers = model.offers
     if not isinstance(offers, Needs):
         raise ModelError(f"models.{base.name}: the loader gave no Needs as offers.")
@@ -231,7 +232,17 @@ def _probe(base: ModelFacts, payload: Mapping[str, Any]) -> ModelFacts:
             **dict(model.facts),
             **({"code SHA-256": code} if code and (digest or model.digest) else {}),
         },
+        examined=examined,
     )
+
+
+def _splits(rows: Sequence[Mapping[str, Any]]) -> dict[str, Split]:
+    """Return the kept splits by role."""
+    splits = {}
+    for row in rows:
+        facts = adapter(SplitFacts).validate_python(row["facts"])
+        splits[facts.role] = inputs.open_split(facts, Path(row["folder"]))
+    return splits
 
 
 def load_model(payload: Mapping[str, Any]) -> ModelHandle:
@@ -329,10 +340,7 @@ def run_metric(payload: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
         raise TypeError(f"{payload['metric']} is no Metric")
     # a metric of the data alone, in an audit without [data], has nothing to know of it
     schema = _schema(payload) or DataSchema(task="", input_shape=(), layout="array")
-    splits = {}
-    for row in payload["splits"]:
-        facts = adapter(SplitFacts).validate_python(row["facts"])
-        splits[facts.role] = inputs.open_split(facts, Path(row["folder"]))
+    splits = _splits(payload["splits"])
     model = load_model(payload) if payload["model"] is not None else ModelHandle()
     offers = model.offers
     for word in payload["data_offers"]:

@@ -106,3 +106,6 @@ def test_network_of_the_competition(root: Path, shared_data: Path, tmp_path: Pat
         ("violated", "0.05"): (5, 10),
     }
     assert "onnxruntime and torch differ by at most" in tree["models"][0]["facts"]
+    (compared,) = tree["models"][0]["examined"].values()
+    assert compared.startswith("10,000 of 10,000 rows compared")
+    assert compared.endswith("the same class on each")

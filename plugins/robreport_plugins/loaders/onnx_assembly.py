@@ -15,6 +15,7 @@ from robreport import ModelError, ModelHandle, ModelSource
 from robreport_plugins.loaders.against_data import check_against_data, data_space_shape
 from robreport_plugins.loaders.class_labels import match_labels
 from robreport_plugins.loaders.data_space import DataSpaceNetwork, Outputs
+from robreport_plugins.loaders.onnx_agreement import BothRuntimes, column_names
 from robreport_plugins.loaders.onnx_file import OnnxFile, read_onnx
 from robreport_plugins.loaders.onnx_handle import (
     OnnxHandle,
@@ -83,7 +84,7 @@ def assemble(source: ModelSource, path: Path, where: str) -> ModelHandle:
     n_outputs = columns
     if outputs != "value" and parts.readout.labels and n_classes:
         n_outputs = n_classes
-    module, gradients, agreement = _gradients(parts, outputs, before, index, n_outputs)
+    module, gradients, agreement, both = _gradients(parts, outputs, before, index, n_outputs)
     setup = OnnxSetup(
         name=source.name,
         kind=f"ONNX network, {_summary(parts.file.model)}, {_size(parts.file.model, module)}",
@@ -95,7 +96,7 @@ def assemble(source: ModelSource, path: Path, where: str) -> ModelHandle:
         labels=labels,
         index=index,
     )
-    handle = OnnxHandle(setup, parts.reader, parts.session, module)
+    handle = OnnxHandle(setup, parts.reader, parts.session, module, both)
     check_against_data(handle, source, where, outputs)
     count = sum(p.numel() for p in module.parameters()) if module is not None else 0
     handle.facts = _facts(parts, outputs, before, gradients, agreement, count)
@@ -257,11 +258,13 @@ def _check_codes(parts: _Parts, scores: Array) -> None:
 
 def _gradients(
     parts: _Parts, outputs: Outputs, before: bool, index: Array, n_outputs: int
-) -> tuple[nn.Module | None, str, Agreement | None]:
-    """Return the differentiable module, what the record says of it, and how well it agrees."""
+) -> tuple[nn.Module | None, str, Agreement | None, BothRuntimes | None]:
+    """Return the differentiable module, what the record says of it, how well it agrees on the
+    probes, and what compares it on more.
+    """
     options, source = parts.options, parts.source
     if options.gradients is False:
-        return None, "none: gradients = false is declared", None
+        return None, "none: gradients = false is declared", None, None
     kind: Outputs = "logits" if before else outputs
     value = parts.readout.before if before else parts.readout.scores
     runner = parts.session
@@ -283,12 +286,19 @@ def _gradients(
                 f"{parts.where}: gradients = true is declared, and it has no conversion to torch "
                 f"({reason}); leave gradients out to audit its predictions alone."
             ) from None
-        return None, f"none, since there is no conversion to torch ({reason})", None
+        return None, f"none, since there is no conversion to torch ({reason})", None, None
     module: nn.Module = DataSpaceNetwork(nn.Identity(), converted, kind)
     if (index != np.arange(len(index))).any():
         module = nn.Sequential(module, Columns(np.argsort(index)))
     module = module.to(source.device).eval().requires_grad_(False)
-    return module, _how(converted, before, parts.readout), agreement
+    schema = source.schema
+    names = schema.classes if schema is not None else ()
+    columns = int(np.prod(parts.values[1 if before else 0].shape[1:]))
+    both = BothRuntimes(
+        session=runner, converted=converted, device=source.device, tolerance=options.tolerance,
+        outputs=kind, names=column_names(kind, columns, index, names), where=parts.where,
+    )  # fmt: skip
+    return module, _how(converted, before, parts.readout), agreement, both
 
 
 def _how(converted: Converted, before: bool, readout: Readout) -> str:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from robreport import ModelError, ModelHandle, Needs, NotOffered
+from robreport import ModelError, ModelHandle, Needs, NotOffered, Split
 from robreport_plugins.loaders.data_space import Outputs
 from robreport_plugins.loaders.onnx_input import NetworkInput
 from robreport_plugins.loaders.onnx_session import Session
 from robreport_plugins.loaders.wording import listed
+
+if TYPE_CHECKING:
+    from robreport_plugins.loaders.onnx_agreement import BothRuntimes
 
 Array = npt.NDArray[Any]
 
@@ -62,13 +66,19 @@ class OnnxHandle(ModelHandle):
     input_shape: tuple[int, ...]
 
     def __init__(
-        self, setup: OnnxSetup, entry: NetworkInput, session: Session, module: nn.Module | None
+        self,
+        setup: OnnxSetup,
+        entry: NetworkInput,
+        session: Session,
+        module: nn.Module | None,
+        both: BothRuntimes | None = None,
     ) -> None:
         super().__init__()
         self._setup = setup
         self._entry = entry
         self._session = session
         self._module = module
+        self._both = both
         self.name = setup.name
         self.kind = setup.kind
         self.input_shape = setup.input_shape
@@ -142,6 +152,16 @@ class OnnxHandle(ModelHandle):
         if self._module is None:
             raise NotOffered(f"{self.name}: torch_module")
         return copy.deepcopy(self._module)
+
+    def examine(self, splits: Mapping[str, Split]) -> Mapping[str, str | int | float]:
+        """Return how far onnxruntime and the conversion are apart on each split.
+
+        Raises
+        ------
+        ModelError
+            They part on some row; the sentence says on which, for which class, and by how much.
+        """
+        return {} if self._both is None else self._both.compare(splits)
 
     @property
     def _scored(self) -> Outputs:

@@ -104,14 +104,14 @@ def convert(
         The conversion differs: the sentence says where first, and by how much.
     """
     graph = GraphModule(model, value).eval()
-    expected = [_flat(session.run(entry.array(x, where))[0]) for x in groups]
+    expected = [flat(session.run(entry.array(x, where))[0]) for x in groups]
     sizes = (session.batch,) if session.fixed else ()
     fault: BaseException | None = None
     converted = None
     for batch in (None, *sizes, 1):
         candidate = Converted(entry, graph, batch).to(device).eval()
         try:
-            found = [_apply(candidate, x, device) for x in groups]
+            found = [torch_scores(candidate, x, device) for x in groups]
         except _FAULTS as error:
             fault = fault or error
             continue
@@ -134,23 +134,25 @@ def convert(
     )
 
 
-def _apply(module: Converted, x: Array, device: str) -> Array:
+def torch_scores(module: Converted, x: Array, device: str) -> Array:
+    """Return the conversion's scores ``(n, k)`` float64 for data-space inputs."""
     double = module.entry.dtype == np.float64
     single = np.require(x, np.float64 if double else np.float32, ["C", "W"])
     with torch.inference_mode(), deterministic():
         return module(torch.from_numpy(single).to(device)).cpu().double().numpy()  # type: ignore[no-any-return]
 
 
-def _flat(values: Array) -> Array:
+def flat(values: Array) -> Array:
+    """Return a value of a network as float64 ``(n, k)``."""
     return values.reshape(len(values), -1).astype(np.float64)
 
 
-def _relative(found: Array, expected: Array) -> Array:
+def relative(found: Array, expected: Array) -> Array:
     """Return each row's largest difference relative to its largest entry, or the median row's.
 
     A row that has no finite value on one side and has on the other is infinitely far.
     """
-    found, expected = _flat(found), _flat(expected)
+    found, expected = flat(found), flat(expected)
     both = np.isfinite(found) & np.isfinite(expected)
     same = both | (found == expected) | (np.isnan(found) & np.isnan(expected))
     size = np.abs(np.where(both, expected, 0.0)).max(axis=1, initial=0.0)
@@ -161,7 +163,7 @@ def _relative(found: Array, expected: Array) -> Array:
 
 
 def _apart(found: Array, expected: Array) -> float:
-    return float(_relative(found, expected).max(initial=0.0))
+    return float(relative(found, expected).max(initial=0.0))
 
 
 def _where_first(
@@ -174,7 +176,7 @@ def _where_first(
     where: str,
 ) -> str:
     """Return the first node whose values differ, with a row and both values, in words."""
-    worst = [_relative(f, e) for f, e in zip(found, expected, strict=True)]
+    worst = [relative(f, e) for f, e in zip(found, expected, strict=True)]
     group = int(np.argmax([w.max() for w in worst]))
     row = int(worst[group].argmax())
     x = groups[group][row : row + 1]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from robreport import DataSchema, ModelSource
+from robreport import DataSchema, ModelSource, Split
 from robreport_plugins.loaders.idx import IdxLoader
 from robreport_plugins.loaders.mat_model import MatLoader
 from robreport_plugins.loaders.onnx_model import OnnxLoader
@@ -38,6 +38,10 @@ def test_the_competition_network_by_both_runtimes(shared_data: Path, load_data: 
         twin = handle.torch_module()(torch.from_numpy(np.array(data.x))).numpy()
     assert (twin.argmax(1) == data.y).mean() == 0.9808
     assert np.abs(twin - logits).max() < 1e-5
+    rows = Split(role="test", x=data.x, y=data.y, index=np.arange(10_000), digest="")
+    (words,) = handle.examine({"test": rows}).values()
+    assert str(words).startswith("10,000 of 10,000 rows compared")
+    assert str(words).endswith("the same class on each")
 
 
 def test_its_published_verdicts(shared_data: Path, load_data: Any) -> None:
