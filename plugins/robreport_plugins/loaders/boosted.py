@@ -18,6 +18,7 @@ from robreport import (
     NotOffered,
     TreeEnsemble,
 )
+from robreport_plugins.loaders.boosted_categories import Categories, check_categories
 from robreport_plugins.loaders.class_labels import match_labels
 from robreport_plugins.loaders.tree_space import in_data_classes, in_data_order
 from robreport_plugins.loaders.verified_trees import NoTrees, verified_trees
@@ -43,6 +44,8 @@ class Boosted:
     groups, n_features : int
     names : tuple of str
         The features that it was trained on; empty where it knows none.
+    categories : mapping of int to tuple of str
+        The names of features' categories in the order of their codes, where the file has them.
     trees : callable
         The ensemble; raises `NoTrees` with the reason.
     refit : callable or None
@@ -57,6 +60,7 @@ class Boosted:
     groups: int
     n_features: int
     names: tuple[str, ...]
+    categories: Categories
     trees: Callable[[], TreeEnsemble]
     refit: Callable[[Array, Array, int], Boosted] | None
     facts: dict[str, str | int | float]
@@ -262,12 +266,14 @@ def placed(model: Boosted, source: ModelSource, where: str) -> Place:
             )
         reading: Any = "auto" if source.options.classes else "codes"
         index, classes = match_labels(labels, names, reading, where), len(names) or count
+    order = _order(model.names, schema, where)
+    check_categories(model.categories, model.n_features, order, schema, where)
     return Place(
         name=source.name,
         where=where,
         regression=regression,
         input_shape=shape,
-        order=_order(model.names, schema, where),
+        order=order,
         index=index,
         classes=classes,
     )

@@ -12,8 +12,8 @@ _ORDER = (
     "classes = [...] here if they are not."
 )
 _CODES = (
-    "It takes categories as codes, which the file may not name: compare the order of the data's "
-    "values with that of the training."
+    "It takes categories as codes: where the file does not name them, compare the order of the "
+    "data's values with that of the training."
 )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from robreport import ModelError, Tree
+from robreport_plugins.loaders.boosted_categories import Categories, category_words
 from robreport_plugins.loaders.bounded import read_all
 from robreport_plugins.loaders.lightgbm_tree import linear_tree, plain_tree
 from robreport_plugins.loaders.regular_file import beginning
@@ -34,6 +36,8 @@ class LightgbmFile:
     names : tuple of str
         Of the features; empty where they are just numbered.
     categorical : tuple of int
+    categories : mapping of int to tuple of str
+        The names of features' categories in the order of their codes, where a data frame had them.
     trees : tuple of Tree
         Empty when some are linear.
     rounds : int
@@ -50,6 +54,7 @@ class LightgbmFile:
     n_features: int
     names: tuple[str, ...]
     categorical: tuple[int, ...]
+    categories: Categories
     trees: tuple[Tree, ...]
     rounds: int
     averaged: bool
@@ -138,12 +143,41 @@ def _checked(text: str) -> LightgbmFile:
         n_features=features,
         names=() if numbered else tuple(names),
         categorical=tuple(j for j, info in enumerate(infos) if info[0] not in "[n"),
+        categories=_names_of_categories(rest, infos),
         trees=plain if len(plain) == len(trees) else (),
         rounds=len(trees) // groups,
         averaged="average_output" in flags,
         parameters=_parameters(rest),
         version=keys["version"][:20],
     )  # fmt: skip
+
+
+def _names_of_categories(rest: str, infos: list[str]) -> Categories:
+    """Return the categories that a data frame had, which stand behind the settings as JSON.
+
+    They are those of its categorical columns in their order; one that no tree could use is
+    described as any other useless column. Where it is not clear which are meant, none are named.
+    """
+    _, mark, line = rest.rpartition("\npandas_categorical:")
+    if not mark or not line.strip():
+        return {}
+    try:
+        named = [category_words(values) for values in _lists(json.loads(line))]
+    except (ValueError, TypeError, RecursionError):
+        raise _Faulty("ends in names of categories that cannot be read; save it again") from None
+    used = [j for j, info in enumerate(infos) if info[0] not in "[n"]
+    possible = [j for j, info in enumerate(infos) if info[0] != "["]
+    for features in (used, possible):
+        if len(features) == len(named):
+            return dict(zip(features, named, strict=True))
+    return {}
+
+
+def _lists(found: Any) -> list[list[Any]]:
+    lists = [] if found is None else found
+    if not isinstance(lists, list) or not all(isinstance(item, list) for item in lists):
+        raise ValueError("no list of lists")
+    return lists
 
 
 def _keys(lines: list[str], what: str) -> tuple[dict[str, str], list[str]]:

@@ -88,7 +88,10 @@ class LightgbmLoader:
         try:
             booster = lightgbm.Booster(model_str=file.text)
         except (lightgbm.basic.LightGBMError, ValueError, TypeError) as error:
-            raise ModelError(f"{where}: LightGBM refuses the file ({one_line(error)}).") from None
+            raise ModelError(
+                f"{where}: LightGBM {lightgbm.__version__} refuses the file ({one_line(error)}); "
+                "save it again with that version."
+            ) from None
         facts: dict[str, str | int | float] = {
             "file format": f"LightGBM text {file.version}, checked before it is read",
             "run with": f"LightGBM {lightgbm.__version__}",
@@ -111,7 +114,8 @@ def _link(file: LightgbmFile, where: str) -> tuple[Any, float]:
     if not known:
         raise ModelError(
             f"{where}: was trained for {' '.join(file.objective)[:60]!r}, and these objectives are "
-            f"audited: {listed(('binary', 'multiclass', *_VALUES), 20)}."
+            f"audited: {listed(('binary', 'multiclass', *_VALUES), 20)}; for another, declare its "
+            "predictions with the callable loader."
         )
     link = {"binary": "sigmoid", "multiclass": "softmax"}.get(name, "identity")
     if (link == "softmax") != (file.groups > 1):
@@ -140,7 +144,9 @@ def _boosted(
         try:
             found = booster.predict(x, raw_score=True)
         except (lightgbm.basic.LightGBMError, ValueError, TypeError) as error:
-            raise ModelError(f"{where}: cannot predict ({one_line(error)}).") from None
+            raise ModelError(
+                f"{where}: LightGBM cannot predict with it ({one_line(error)}); save it again."
+            ) from None
         scores = np.asarray(found, dtype=np.float64).reshape(len(x), file.groups)
         # LightGBM's raw scores are sums even where its predictions are made of means.
         return scores / file.rounds if file.averaged else scores
@@ -153,6 +159,7 @@ def _boosted(
         groups=file.groups,
         n_features=file.n_features,
         names=file.names,
+        categories=file.categories,
         trees=lambda: _ensemble(file, link, scale),
         refit=_refit(file, link, scale, where, facts) if file.parameters else None,
         facts=facts,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robreport import ModelError, Tree
+from robreport_plugins.loaders.boosted_categories import Categories, category_words
 from robreport_plugins.loaders.bounded import read_all
 from robreport_plugins.loaders.regular_file import beginning
 from robreport_plugins.loaders.ubjson import read_ubjson
@@ -43,6 +45,8 @@ class XgboostFile:
     n_features : int
     names, types : tuple of str
         Of the features; empty where the file has none.
+    categories : mapping of int to tuple of str
+        The names of features' categories in the order of their codes, where a data frame had them.
     trees : tuple of Tree
         All of them, with the dropout's weights multiplied in; empty for gblinear.
     ends : tuple of int
@@ -62,6 +66,7 @@ class XgboostFile:
     n_features: int
     names: tuple[str, ...]
     types: tuple[str, ...]
+    categories: Categories
     trees: tuple[Tree, ...]
     ends: tuple[int, ...]
     best: int | None
@@ -134,6 +139,7 @@ def _checked(document: Any, data: bytes) -> XgboostFile:
                     ("feature_names", "feature_types"))  # fmt: skip
     trees: tuple[Tree, ...] = ()
     ends: tuple[int, ...] = ()
+    categories: Categories = {}
     if kind == "gblinear":
         weights = np.asarray(booster["model"]["weights"], dtype=np.float64)
         if weights.shape != ((features + 1) * groups,) or not np.isfinite(weights).all():
@@ -143,6 +149,7 @@ def _checked(document: Any, data: bytes) -> XgboostFile:
         weight = booster["weight_drop"] if kind == "dart" else None
         trees = _trees(model, features, groups, weight)
         ends = _ends(model, len(trees), groups)
+        categories = _names_of_categories(model.get("cats") or {}, features)
     attributes = learner.get("attributes", {})
     best = attributes.get("best_iteration")
     return XgboostFile(
@@ -154,12 +161,37 @@ def _checked(document: Any, data: bytes) -> XgboostFile:
         n_features=features,
         names=names,
         types=types,
+        categories=categories,
         trees=trees,
         ends=ends,
         best=None if best is None else _whole(best, 0, max(len(ends) - 1, 0), "rounds"),
         wrapped="scikit_learn" in attributes,
         version=".".join(str(int(part)) for part in document["version"]),
     )
+
+
+def _names_of_categories(found: Any, features: int) -> Categories:
+    """Return the categories that a data frame had: numbers, or texts as bytes one after another."""
+    encoded = found.get("enc") or []
+    if len(encoded) not in (0, features):
+        raise _Faulty(f"names the categories of {len(encoded)} features, of {features}")
+    named = {}
+    for feature, item in enumerate(encoded):
+        values = _numbers(item["values"], np.int64, "categories' names")
+        if "offsets" not in item:
+            named[feature] = category_words(values.tolist())
+            continue
+        ends = _numbers(item["offsets"], np.int64, "categories' names")
+        if not len(ends):
+            continue
+        if ends[0] != 0 or ends[-1] > len(values) or (np.diff(ends) < 0).any():
+            raise _Faulty("names categories out of range")
+        raw = values.astype(np.int8).tobytes()
+        try:
+            named[feature] = tuple(raw[a:b].decode("utf-8") for a, b in pairwise(ends.tolist()))
+        except UnicodeDecodeError:
+            continue  # XGBoost counts characters and writes bytes: such names are cut
+    return named
 
 
 def _whole(word: Any, least: int, most: int, what: str) -> int:
@@ -208,6 +240,11 @@ def _trees(model: Any, features: int, groups: int, weight: Any) -> tuple[Tree, .
         raise _Faulty("has other than one weight a tree")
     trees = []
     for number, found in enumerate(listed):
+        if int(found["tree_param"].get("size_leaf_vector", 1)) > 1:
+            raise _Faulty(
+                "has leaves of several values at once, which are not audited; train it with "
+                "multi_strategy = 'one_output_per_tree'"
+            )
         try:
             tree = _tree(found, features, int(output[number]), float(weights[number]))
         except (ValueError, KeyError, TypeError, OverflowError) as error:
@@ -221,8 +258,6 @@ def _trees(model: Any, features: int, groups: int, weight: Any) -> tuple[Tree, .
 
 def _tree(found: Any, features: int, output: int, weight: float) -> Tree:
     param = found["tree_param"]
-    if int(param.get("size_leaf_vector", 1)) > 1:
-        raise ValueError("gives several values at once, which is not audited")
     left, right = (_numbers(found[key], np.int64, key) for key in
                    ("left_children", "right_children"))  # fmt: skip
     count = len(left)

@@ -85,6 +85,7 @@ class XgboostLoader:
             "saved with": f"XGBoost {file.version}",
             "run with": f"XGBoost {xgboost.__version__}",
             "objective": file.objective,
+            "missing values": "NaN (a wrapper's own setting for others is not in the file)",
             "refit": "none, since the file does not keep the settings of its training",
         }
         if file.ends:
@@ -99,6 +100,7 @@ class XgboostLoader:
             groups=file.groups,
             n_features=file.n_features,
             names=file.names,
+            categories=file.categories,
             trees=lambda: _ensemble(file, rounds, link, raw),
             refit=None,
             facts=facts,
@@ -119,7 +121,7 @@ def _link(file: XgboostFile, where: str) -> str:
     if link is None:
         raise ModelError(
             f"{where}: was trained for {file.objective[:60]!r}, and these objectives are audited: "
-            f"{listed(_LINKS, 20)}."
+            f"{listed(_LINKS, 20)}; for another, declare its predictions with the callable loader."
         )
     if (link == "softmax") != (file.groups > 1):
         raise ModelError(
@@ -128,7 +130,10 @@ def _link(file: XgboostFile, where: str) -> str:
         )
     inside = (file.base_score > 0) & (file.base_score < 1)
     if file.objective == "binary:logistic" and not inside.all():
-        raise ModelError(f"{where}: has a base score outside of (0, 1); the file is damaged.")
+        raise ModelError(
+            f"{where}: has the base score {file.base_score[0]:g}, of which no finite score can be "
+            "made, as after training on labels of one class; train it again on both."
+        )
     return link
 
 
@@ -146,7 +151,10 @@ def _scores(file: XgboostFile, rounds: int, where: str) -> Callable[[Array], Arr
     try:
         booster = xgboost.Booster(params={"verbosity": 0}, model_file=bytearray(file.data))
     except failures as error:
-        raise ModelError(f"{where}: XGBoost refuses the file ({one_line(error)}).") from None
+        raise ModelError(
+            f"{where}: XGBoost {xgboost.__version__} refuses the file ({one_line(error)}); save it "
+            "again with that version."
+        ) from None
     types = list(file.types) if "c" in file.types else None
 
     def raw(x: Array) -> Array:
@@ -165,7 +173,9 @@ def _scores(file: XgboostFile, rounds: int, where: str) -> Callable[[Array], Arr
                 strict_shape=True,
             )
         except failures as error:
-            raise ModelError(f"{where}: cannot predict ({one_line(error)}).") from None
+            raise ModelError(
+                f"{where}: XGBoost cannot predict with it ({one_line(error)}); save it again."
+            ) from None
         return np.asarray(found, dtype=np.float64).reshape(len(x), file.groups)
 
     return raw
