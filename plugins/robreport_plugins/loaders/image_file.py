@@ -20,7 +20,6 @@ from robreport_plugins.loaders.wording import one_line
 _LARGEST_FILE = 64 * 2**20
 _MOST_PIXELS = 50_000_000
 _UNREADABLE: tuple[type[Exception], ...] = (
-    UnidentifiedImageError,
     struct.error,
     zlib.error,
     *DAMAGED,
@@ -70,10 +69,14 @@ def read_image(path: Path, form: ImageForm, where: str) -> npt.NDArray[np.uint8]
         raise DataError(
             f"{where}: claims more pixels than are read, {_MOST_PIXELS:,}; make it smaller."
         ) from None
+    except UnidentifiedImageError:
+        # its own words are the file's place on this machine
+        raise DataError(
+            f"{where}: is no PNG or JPEG image, whatever its name; convert it, or take it out."
+        ) from None
     except _UNREADABLE as error:
         raise DataError(
-            f"{where}: is no PNG or JPEG image, or is damaged ({one_line(error, 100)}); export or "
-            "copy it again."
+            f"{where}: is a damaged image ({one_line(error, 100)}); export or copy it again."
         ) from None
 
 

@@ -16,6 +16,7 @@ from robreport_plugins.loaders.labels import may_lack_labels, target_values
 from robreport_plugins.loaders.wording import did_you_mean, listed, shown
 
 _ENDINGS = (".png", ".jpg", ".jpeg")
+_OTHER_PICTURES = (".avif", ".bmp", ".gif", ".heic", ".tif", ".tiff", ".webp")
 _MOST_FILES = 1_000_000
 Side = Annotated[int, Field(strict=True, ge=1, le=4096)]
 
@@ -119,9 +120,22 @@ class ImageFolderLoader:
             x=x,
             y=y,
             layout="image",
-            source=f"folder {folder.name}, {len(paths):,} images of {_words(x.shape[1:])}",
+            source=f"folder {folder.name}, {len(paths):,} images of {_words(x.shape[1:])}"
+            + _left_out(folder, [folder / name for name in names] or [folder], len(paths)),
             classes=names if source.task != "regression" else (),
         )
+
+
+def _left_out(folder: Path, places: Sequence[Path], images: int) -> str:
+    """Return how many pictures were not read: of other formats, or links to nothing."""
+    pictures = sum(
+        path.suffix.lower() in (*_ENDINGS, *_OTHER_PICTURES)
+        for place in places
+        if place.is_dir()
+        for path in _entries(place, folder, folder.name)
+    )
+    others = pictures - images
+    return f" ({others:,} of other formats or links to nothing left out)" if others else ""
 
 
 def _words(shape: Sequence[int]) -> str:

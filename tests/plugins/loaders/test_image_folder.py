@@ -119,7 +119,24 @@ def test_links_stay_inside(tmp_path: Path, load_data: Any, refused: Check) -> No
     refused(lambda: load_data(LOADER), "'b' is a link that leads out")
     (folder / "b").unlink()
     (folder / "a" / "loop.png").symlink_to(folder / "a" / "loop.png")
-    assert len(load_data(LOADER).x) == 2  # stands for nothing
+    found = load_data(LOADER)
+    assert len(found.x) == 2  # stands for nothing
+    (folder / "a" / "4.webp").write_bytes(b"RIFF")
+    (folder / "a" / "notes.txt").write_text("no picture")
+    assert load_data(LOADER).source.endswith(
+        "RGB (2 of other formats or links to nothing left out)"
+    )
+    assert found.source.endswith("RGB (1 of other formats or links to nothing left out)")
+
+
+def test_a_file_that_is_only_called_an_image(
+    tmp_path: Path, load_data: Any, refused: Check
+) -> None:
+    """The sentence names the image below its folder, and no place of this machine."""
+    _save(tmp_path / "test" / "a" / "1.png")
+    (tmp_path / "test" / "a" / "2.png").write_text("hello")
+    said = refused(lambda: load_data(LOADER), "image 'a/2.png': is no PNG or JPEG image")
+    assert str(tmp_path) not in said
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
