@@ -84,6 +84,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(folder / "parts.npz", x_train=X[:160], y_train=y[:160], x_test=X[160:],
              y_test=y[160:])  # fmt: skip
     np.savez(folder / "whole.npz", x=X, labels=y)
+    (folder / "empty").write_bytes(b"")
+    (folder / "twice.csv").write_text("a,b,a,y\n" + "1.5,2,3,0\n4,5,6.5,1\n" * 20)
     return folder
 
 
@@ -178,6 +180,23 @@ def test_a_logistic_regression_and_a_table(files: Path, tmp_path: Path) -> None:
     assert [data.classes[code] for code in predicted] == direct.tolist()
     assert (predicted == labels).mean() > 0.9
     assert any("guessed to be 'target', by its name" in line for line in drafted.found)
+
+
+@pytest.mark.usefixtures("here")
+def test_names_that_would_break_out_of_the_text(tmp_path: Path) -> None:
+    """Quotes, line breaks, brackets and signs of control in names of files and columns."""
+    names = ['a "q" \'', "b\n[x]\\", "c]='''#", "d\x01\u2028\x7f\u00e9z", 'la"bel\n[[models]]']
+    table = pd.DataFrame(np.column_stack([X, X[:, 0] > 0]), columns=names)
+    table.to_csv(tmp_path / "d[1] #\n.csv", index=False)
+    skops.io.dump(LogisticRegression().fit(X, X[:, 0] > 0), tmp_path / 'm "x"\n.skops')
+    drafted = write_draft(tmp_path / "out", models=[tmp_path / 'm "x"\n.skops'],
+                          data=tmp_path / "d[1] #\n.csv", label=names[-1])  # fmt: skip
+    assert drafted.problems == ()
+    tree = tomllib.loads(drafted.spec.read_text(encoding="utf-8"))
+    assert tree["data"]["schema"]["label"] == names[-1]
+    assert len(tree["models"]) == 1
+    ((_, predicted, (labels, _)),) = _loaded(drafted.spec)
+    assert (predicted == labels).mean() > 0.9
 
 
 @pytest.mark.usefixtures("here")
@@ -568,6 +587,9 @@ def test_train_and_test_files_are_merged(registry: Registry, tmp_path: Path, fil
         ({"data": "words.csv", "models": ["logistic.skops", "linear.skops"]},
          "logistic.skops is for classification and linear.skops is for regression; one audit"),
         ({"data": "words.csv", "label": "targt"}, "Did you mean 'target'?"),
+        ({"data": "empty"}, "--data: empty: the file is empty; export or download it again."),
+        ({"data": "words.csv", "models": ["empty"]}, "--from: empty: the file is empty;"),
+        ({"data": "twice.csv"}, "twice.csv: two of its columns are called 'a'; rename one."),
     ],
 )  # fmt: skip
 def test_what_cannot_be_drafted_is_one_sentence_and_leaves_nothing(

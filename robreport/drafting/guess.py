@@ -28,11 +28,11 @@ def guess_model(registry: Registry, path: Path, *, trusted: bool) -> tuple[str, 
         registry.model_loaders,
         lambda loader: loader.recognise(path),
         ModelGuess,
-        f"--from: {path.name}: is no model that an installed loader recognises by its content",
+        f"--from: {_name(path)}: is no model that an installed loader recognises by its content",
     )
     if found[1].trust and not trusted:
         raise UsageError(
-            f"--from: {path.name}: is {found[1].kind}, and {found[1].trust}; save it in a safe "
+            f"--from: {_name(path)}: is {found[1].kind}, and {found[1].trust}; save it in a safe "
             "format, or say --trusted if you trust whoever made it."
         )
     return found
@@ -53,9 +53,18 @@ def guess_data(registry: Registry, question: DataFile, option: str) -> tuple[str
         registry.data_loaders,
         lambda loader: loader.recognise(question),
         DataGuess,
-        f"{option}: {question.path.name}: is no data that an installed loader recognises by its "
+        f"{option}: {_name(question.path)}: is no data that an installed loader recognises by its "
         "content",
     )
+
+
+def _name(path: Path) -> str:
+    """Return a file's name on one line, whatever it holds."""
+    return _printable(path.name)
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _check_there(path: Path, option: str) -> None:
@@ -64,7 +73,11 @@ def _check_there(path: Path, option: str) -> None:
     except (OSError, ValueError):
         there = False
     if not there:
-        raise UsageError(f"{option}: {path} does not exist.")
+        raise UsageError(f"{option}: {_printable(str(path))} does not exist.")
+    if path.is_file() and not path.stat().st_size:
+        raise UsageError(
+            f"{option}: {_name(path)}: the file is empty; export or download it again."
+        )
 
 
 def _surest(

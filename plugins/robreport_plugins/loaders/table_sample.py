@@ -14,7 +14,7 @@ from pathlib import Path
 from robreport import DataError
 from robreport_plugins.loaders.bounded import UNPACKING, open_packed
 from robreport_plugins.loaders.regular_file import DAMAGED, beginning
-from robreport_plugins.loaders.wording import one_line
+from robreport_plugins.loaders.wording import one_line, shown
 
 MOST_BYTES = 64 << 20
 MOST_ROWS = 200_000
@@ -95,7 +95,7 @@ def sample_table(path: Path, missing: tuple[str, ...]) -> TableSample | None:
             [_COMMA.sub(r"\1.\2", cell) if _COMMA.fullmatch(cell) else cell for cell in row]
             for row in table
         ]
-    header = _has_header(table)
+    header = _has_header(table, missing, path.name)
     names = table[0] if header else [str(i) for i in range(width)]
     columns = tuple(Column(name) for name in names)
     body = table[1:] if header else table
@@ -177,7 +177,9 @@ def _decimal_commas(table: list[list[str]]) -> bool:
 
 def _delimiter(text: str) -> str | None:
     """Return what divides every one of the first lines into the same number of cells."""
-    lines = [line for line in text[: 1 << 20].splitlines()[: _LOOKED_AT + 1] if line.strip()]
+    # as the reader divides lines: a name may hold what only Unicode counts as a line's end
+    start = io.StringIO(text[: 1 << 20], newline="")
+    lines = [line for line in itertools.islice(start, _LOOKED_AT + 1) if line.strip()]
     if len(lines) < 2:
         return None
     best, most = None, 1
@@ -192,14 +194,24 @@ def _delimiter(text: str) -> str | None:
     return best
 
 
-def _has_header(table: list[list[str]]) -> bool:
-    """Whether the first row names the columns: no numbers in it, and unlike what follows."""
+def _has_header(table: list[list[str]], missing: tuple[str, ...], where: str) -> bool:
+    """Whether the first row names the columns: no numbers in it, and unlike what follows.
+
+    Raises
+    ------
+    DataError
+        It does, and gives two columns one name.
+    """
     first, rest = table[0], table[1:1000]
-    if any(is_number(cell) or not cell for cell in first) or len(set(first)) < len(first):
-        return False
-    if not rest:
+    if any(is_number(cell) or not cell for cell in first) or not rest:
         return False
     below = [[row[i] for row in rest] for i in range(len(first))]
-    if any(sum(map(is_number, column)) > len(column) / 2 for column in below):
+    numbers = any(sum(map(is_number, column)) > len(column) / 2 for column in below)
+    if len(set(first)) < len(first):
+        twice = next(cell for cell in first if first.count(cell) > 1)
+        if numbers and twice not in missing:
+            raise DataError(f"{where}: two of its columns are called {shown(twice)}; rename one.")
+        return False
+    if numbers:
         return True
     return all(name not in column for name, column in zip(first, below, strict=True))
