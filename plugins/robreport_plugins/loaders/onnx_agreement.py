@@ -15,7 +15,13 @@ from robreport_plugins.loaders.data_space import Outputs
 from robreport_plugins.loaders.network import deterministic
 from robreport_plugins.loaders.onnx_handle import two_columns
 from robreport_plugins.loaders.onnx_session import Session
-from robreport_plugins.loaders.onnx_twin import Converted, flat, relative, torch_scores
+from robreport_plugins.loaders.onnx_twin import (
+    OR_TOLERANCE,
+    Converted,
+    flat,
+    relative,
+    torch_scores,
+)
 from robreport_plugins.loaders.wording import shown
 
 Array = npt.NDArray[Any]
@@ -24,7 +30,7 @@ MOST_WORK = 10**13
 """Operations that comparing may take, both runtimes and all splits together: some minutes."""
 
 _BATCH_ROWS = 512
-_BATCH_NUMBERS = 1 << 22
+_BATCH_NUMBERS = 1 << 20
 # Reading, rounding and comparing a number, beside what the network does with it.
 _WORK_PER_NUMBER = 100
 
@@ -124,7 +130,7 @@ class BothRuntimes:
             f"{row} (counted from 0), for {self.names[column]}, onnxruntime says "
             f"{theirs[column]:.6g} and torch {ours[column]:.6g}, {apart:.2g} apart relative to the "
             f"row's largest where tolerance = {self.tolerance:g}; declare gradients = false to "
-            "audit its predictions alone."
+            f"audit its predictions alone{OR_TOLERANCE}."
         )
 
 

@@ -22,6 +22,7 @@ from robreport_plugins.loaders.wording import one_line
 
 Array = npt.NDArray[Any]
 
+OR_TOLERANCE = ", or a larger tolerance (up to 0.01) where that is rounding"
 _FAULTS = (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError)
 
 
@@ -130,7 +131,7 @@ def convert(
     raise ModelError(
         f"{where}: onnxruntime and its conversion to torch differ: "
         f"{_where_first(model, converted, session, groups, found, expected, where)}; "
-        "declare gradients = false to audit its predictions alone."
+        f"declare gradients = false to audit its predictions alone{OR_TOLERANCE}."
     )
 
 
