@@ -50,15 +50,30 @@ CAVEATS: dict[str, CaveatText] = {
         "size, and nobody can change a frozen column. With them accuracy could be higher.",
         "Nothing is wrong. To use a category, give it as columns of numbers before the audit.",
     ),
+    "linear-constant-features": CaveatText(
+        "Features have one value in all training rows.",
+        "Nothing can be learned from them. Their weight is 0, so that they decide nothing where "
+        "they vary later.",
+        "Nothing is wrong, unless the feature should vary: then look at the training data.",
+    ),
     "linear-optimum-not-reached": CaveatText(
         "The solver stopped before the duality gap was within the tolerance.",
         "The classifier is not proven to be the best for its loss; the gap says how much better "
         "another could be.",
         "Standardise the features, or allow a larger tolerance.",
     ),
+    "linear-separable": CaveatText(
+        "A regular classifier gets every training example right.",
+        "Many classifiers then have the least loss, and which of them training ends at is "
+        "arbitrary; its accuracy under attack is that of this one. With at least as many features "
+        "as examples any labels can be separated, so that training accuracy says nothing.",
+        "Read the test accuracy, and compare the robust classifiers from the \u03b5 on at which "
+        "their loss is above 0.",
+    ),
     "linear-training-unfinished": CaveatText(
-        "Over 2 % of all that the training loss fell under SGD, it fell in the last epoch; or it "
-        "did not fall at all.",
+        "Over 2 % of all that the training loss fell under SGD, it fell in the last tenth of the "
+        "epochs; or it did not fall at all; or, where the optimum was computed too, the loss is "
+        "more than 10 % above it.",
         "More epochs would give another classifier, more accurate or more robust than the one "
         "shown.",
         "Raise epochs or lr, standardise the features, or use solver = \"optimum\".",

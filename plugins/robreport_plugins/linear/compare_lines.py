@@ -193,6 +193,7 @@ def _answer(found: Sequence[_Robust]) -> str:
     )
     words = listed([f"{r.model} keeps {percent(r.scalar.value)}" for r in own])
     return (
-        f"Under every perturbation of {norm} \u03b5 = {eps}, {words} of n = {best.scalar.n:,} "
-        f"inputs right, and the best one trained here, {best.model}, {percent(best.scalar.value)}."
+        f"Under every perturbation of \u03b5 = {eps} (threat {norm}), {words} of n = "
+        f"{best.scalar.n:,} inputs right, and the best of those trained here, {best.model}, "
+        f"{percent(best.scalar.value)} (the best on these very inputs, so a little flattered)."
     )

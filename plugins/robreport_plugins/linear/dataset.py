@@ -83,12 +83,14 @@ class Examples:
 class Columns:
     """Which features take part, and what is known of them.
 
-    ``taking`` are positions in the flattened input; ``left_out`` says what was left out and why.
+    ``taking`` are positions in the flattened input; ``left_out`` says what was left out and why,
+    ``constant`` names what has one value in all training rows.
     """
 
     taking: Ints
     names: tuple[str, ...]
     left_out: tuple[str, ...]
+    constant: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +108,8 @@ class Dataset:
     scale : Scale
     bounds : (low, high) or None
         Scaled, each ``(d,)``.
+    width : array (d,)
+        How far apart the bounds of each feature are, or else its values in the training set.
     schema : DataSchema
     """
 
@@ -116,6 +120,7 @@ class Dataset:
     columns: Columns
     scale: Scale
     bounds: tuple[Floats, Floats] | None
+    width: Floats
     schema: DataSchema
 
     @property
@@ -127,13 +132,17 @@ class Dataset:
         return len(self.classes) == 2
 
 
-def make_dataset(bundle: Bundle, params: AttackParams) -> Dataset:
-    """Return the examples of the chosen classes.
+def make_dataset(bundle: Bundle, params: AttackParams, *, constant: bool = False) -> Dataset:
+    """Return the examples of the chosen classes, without the features that do not vary.
+
+    Those keep no weight; `constant` keeps them among the others, for a descent that leaves their
+    weights where they started.
 
     Raises
     ------
     SkipMetric
-        Nothing can be trained on these: one class only, missing values, no labels, too large.
+        Nothing can be trained on these: one class only, missing values, no labels, no feature
+        that varies, too large.
     """
     schema = bundle.schema
     ids, names = chosen_classes(bundle, params.classes)
@@ -153,11 +162,47 @@ def make_dataset(bundle: Bundle, params: AttackParams) -> Dataset:
             f"the training set holds no example of class {absent!r}: choose two classes with "
             "params.classes, or give examples of it"
         )
+    if not constant:
+        columns, train, test = _varying(columns, train, test)
     scale = fitted_scale(train.x, params.standardise)
+    train, test = scaled(train, scale), scaled(test, scale)
+    bounds = bounds_of(schema, columns, scale)
     return Dataset(
-        train=scaled(train, scale), test=scaled(test, scale), classes=names, class_ids=ids,
-        columns=columns, scale=scale, bounds=bounds_of(schema, columns, scale), schema=schema,
+        train=train, test=test, classes=names, class_ids=ids, columns=columns, scale=scale,
+        bounds=bounds, width=_width(train.x, bounds), schema=schema,
     )  # fmt: skip
+
+
+def _varying(
+    columns: Columns, train: Examples, test: Examples
+) -> tuple[Columns, Examples, Examples]:
+    """Leave out the features that have one value in all training rows."""
+    varies = train.x.min(axis=0) < train.x.max(axis=0)
+    if varies.all():
+        return columns, train, test
+    if not varies.any():
+        raise SkipMetric(
+            f"no feature varies in the training set: all {train.n:,} rows are alike, and a "
+            "classifier of them gives every input the same class"
+        )
+    names = list(columns.names)
+    kept = replace(
+        columns,
+        taking=columns.taking[varies],
+        names=tuple(name for name, v in zip(names, varies, strict=True) if v),
+        constant=tuple(name for name, v in zip(names, varies, strict=True) if not v),
+    )
+    train, test = (replace(e, x=np.ascontiguousarray(e.x[:, varies])) for e in (train, test))
+    return kept, train, test
+
+
+def _width(x: Floats, bounds: tuple[Floats, Floats] | None) -> Floats:
+    """Return how far each feature goes: between its bounds, or in the training set."""
+    seen: Floats = x.max(axis=0) - x.min(axis=0)
+    if bounds is None:
+        return seen
+    wide = bounds[1] - bounds[0]
+    return np.where(np.isfinite(wide), wide, seen)
 
 
 def chosen_classes(

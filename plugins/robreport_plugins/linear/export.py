@@ -45,13 +45,16 @@ def describe(fitted: Fitted, data: Dataset) -> dict[str, Any]:
         "class_numbers_in_the_data": list(data.class_ids),
         "input_shape": list(data.schema.input_shape),
         "features": list(data.schema.features),
-        "columns_without_weight": list(data.columns.left_out),
+        "columns_without_weight": [
+            *data.columns.left_out,
+            *(f"{name} (constant)" for name in data.columns.constant),
+        ],
         "trained": {
             "norm": str(one.norm),
             "eps": one.eps.text,
             "eps_unit": data.scale.unit,
             "solver": one.solver,
-            "seed": one.seed,
+            "seed": "the published start" if one.seed is None else one.seed,
             "training_examples": data.train.n,
         },
         "weights": "model.safetensors: linear.weight (classes, inputs) and linear.bias, float32, "

@@ -63,10 +63,16 @@ class RobustHinge(Metric):
         "robust_hinge[norm, trained, solver]": 'with solver = "both": that of the optimum',
         "duality_gap[norm, trained]": (
             "how far the training loss is above a proven lower bound of the minimum, divided by "
-            "the loss (at least 0.001); known when an optimum was computed"
+            "the loss (at least 0.001); known when an optimum was computed. Trained against 0, the "
+            "bound is for weights of at most ten thousand over the largest distance of a feature "
+            "from the middle of its range, in the L2 norm"
         ),
         "duality_gap[norm, trained, solver]": 'with solver = "both": that of the optimum',
-        "zero_weights[norm, trained]": "share of the weights below 0.001 in size",
+        "zero_weights[norm, trained]": (
+            "share of the weights that move the score by less than 0.001 while their feature goes "
+            "from one of its bounds to the other (without bounds: through its values in the "
+            "training set): |w| < 0.001 where inputs are from 0 to 1"
+        ),
         "zero_weights[norm, trained, solver]": 'with solver = "both": that of the optimum',
         "median_flip_radius[norm, trained]": (
             "median over the test set of the distance to the decision boundary, 0 for inputs that "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ import numpy.typing as npt
 from robreport import Norm
 from robreport_plugins.linear.certificate import Bound
 from robreport_plugins.linear.linear_model import Floats, LinearModel, dual_length, robust_hinge
-from robreport_plugins.linear.problem import checked_problem, one_vs_rest
+from robreport_plugins.linear.problem import checked_problem
 
 Progress = Callable[[int, int], None]
 
@@ -21,8 +20,10 @@ Progress = Callable[[int, int], None]
 FLOOR = 1e-3
 # A Newton system of one unknown per feature is dense: at this many it takes 0.8 GB.
 MOST_FEATURES = 10_000
+# Weights below these parts of the largest are put to zero, where that costs next to nothing.
+_SHARES = (1e-5, 1e-6, 1e-7, 1e-8, 1e-9)
 # For eps = 0: the weights that the bound holds for, in units of one over the largest input.
-_REACH = 1e4
+REACH = 1e4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,6 @@ def solve(
     norm: Norm,
     tolerance: float = 1e-6,
     iterations: int = 100,
-    max_seconds: float = float("inf"),
     progress: Progress = lambda done, total: None,
 ) -> Optimum:
     """Return the linear classifier of least mean robust hinge on the rows.
@@ -75,8 +75,6 @@ def solve(
         Of ``gap / max(1e-3, primal)``.
     iterations : int
         At most; a problem takes 10 to 40.
-    max_seconds : float
-        After them no further iteration begins; what they lead to depends on the machine's speed.
     progress : callable (done, total)
         Called after each iteration, with the most there can be for a total.
 
@@ -87,8 +85,9 @@ def solve(
         some model classifies every row with a margin above ``eps ||w||_q``, the least loss is 0 and
         such a model is returned, scaled so that it has it; among them it is no particular one.
         Where the perturbation is so large that nothing beats the constant answer, the weights are
-        zero. For ``eps = 0`` the bound is for models with ``||w||_2`` of at most ten thousand over
-        the largest distance of a feature from the middle of its range.
+        zero and the bias is the sign of the commoner class (+1 where both are as common). For
+        ``eps = 0`` the bound is for models with ``||w||_2`` of at most ten thousand over the
+        largest distance of a feature from the middle of its range.
 
     Raises
     ------
@@ -108,14 +107,12 @@ def solve(
             f"found {tolerance!r} and {iterations}"
         )
     search = _Search(rows, labels, float(eps), norm)
-    begin = time.perf_counter()
     done = 0
     for iterate in search.iterates():
         done += 1
         search.consider(*iterate)
         progress(done, iterations)
-        late = time.perf_counter() - begin > max_seconds
-        if search.relative_gap() <= tolerance or done == iterations or late:
+        if search.relative_gap() <= tolerance or done == iterations:
             break
     search.tidy(tolerance)
     return Optimum(
@@ -126,36 +123,6 @@ def solve(
         iterations=done,
         converged=search.relative_gap() <= tolerance,
     )
-
-
-def solve_one_vs_rest(
-    x: npt.NDArray[Any],
-    y: npt.NDArray[Any],
-    *,
-    classes: int,
-    eps: float,
-    norm: Norm,
-    tolerance: float = 1e-6,
-    iterations: int = 100,
-    max_seconds: float = float("inf"),
-    progress: Progress = lambda done, total: None,
-) -> tuple[Optimum, ...]:
-    """Return one optimum per class (labels 0 ... classes - 1), that class against the rest.
-
-    Parameters, errors and notes as for `solve`; ``max_seconds`` is for each class.
-    """
-    total = classes * iterations
-    return tuple(
-        solve(
-            x, labels, eps=eps, norm=norm, tolerance=tolerance, iterations=iterations,
-            max_seconds=max_seconds, progress=_shifted(progress, c * iterations, total),
-        )
-        for c, labels in enumerate(one_vs_rest(y, classes))
-    )  # fmt: skip
-
-
-def _shifted(progress: Progress, before: int, total: int) -> Progress:
-    return lambda done, _: progress(before + done, total)
 
 
 class _Search:
@@ -173,12 +140,13 @@ class _Search:
             )
         n = labels.size
         self.unit = float(np.abs(self.bound.rows).max())
-        self.reach = _REACH / max(self.unit, 1e-200)
+        self.reach = REACH / max(self.unit, 1e-200)
         self.primal, self.dual = np.inf, 0.0
         self.model = LinearModel(w=np.zeros(rows.shape[1]), b=0.0)
         # The constant answer, and the bound that proves it the best where the classes' means are
         # near enough to each other.
         self.try_weights(self.model.w)
+        self.constant = self.model
         self.try_multipliers(np.full(n, 1.0 / n))
 
     def iterates(self) -> Iterator[tuple[Floats, float, Floats]]:
@@ -234,7 +202,9 @@ class _Search:
         # Below all kinks the loss falls by one for each row of class +1, and at each by one less.
         positive = int(np.count_nonzero(self.labels > 0))
         around = np.partition(kinks, (positive - 1, positive))[positive - 1 : positive + 1]
-        self.try_model(LinearModel(w=w, b=float(around.mean())))
+        # Without weights a bias in the middle would be on the boundary for every row.
+        best = around.mean() if w.any() else around.max()
+        self.try_model(LinearModel(w=w, b=float(best)))
         top = float(outputs[self.labels < 0].max())
         bottom = float(outputs[self.labels > 0].min())
         spare = (bottom - top) / 2 - self.eps * dual_length(w, self.norm)
@@ -247,11 +217,12 @@ class _Search:
 
     def tidy(self, tolerance: float) -> None:
         """Put weights to zero that the method left next to it, where that costs next to nothing."""
-        best = self.model
+        best, proven = self.model, self.proven()
         size = np.abs(best.w)
-        for share in (1e-5, 1e-6, 1e-7, 1e-8, 1e-9):
-            kept = LinearModel(w=np.where(size > share * size.max(), best.w, 0.0), b=best.b)
+        wiped = [np.where(size > share * size.max(), best.w, 0.0) for share in _SHARES]
+        kept_models = [LinearModel(w=w, b=best.b) for w in wiped]
+        for kept in (self.constant, *kept_models):
             loss = self.loss(kept)
-            if loss - self.dual <= max(self.primal - self.dual, tolerance / 2 * max(FLOOR, loss)):
+            if loss - proven <= max(self.primal - proven, tolerance / 2 * max(FLOOR, loss)):
                 self.model, self.primal = kept, loss
                 return

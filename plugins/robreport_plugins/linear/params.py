@@ -27,6 +27,10 @@ _NUMBER = r"(?:[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})(?:[eE][-+]?[0-9]{1,2
 # Exponents of two digits: a larger one would be a number of many pages before it is refused.
 _EPS = re.compile(rf"\s*({_NUMBER})\s*(?:/\s*({_NUMBER})\s*)?")
 DEFAULT_EPS = ("0.1", "0.2", "0.3")
+_EPOCHS = (
+    "of SGD (10; where that is fewer than the 1,270 steps of the published experiment, as many as "
+    "make 5,000)"
+)
 
 
 def read_eps(text: str) -> Eps:
@@ -144,8 +148,8 @@ class HingeParams(AttackParams):
         Literal["blog"] | None,
         Field(
             description='"blog": the published experiment step for step (eps 0.1, 0.2, 0.3 in '
-            "Linf, ten epochs of batches of 100 in the order of the data, an attack up to 0.5 "
-            "without clipping)"
+            "Linf, the published random start, ten epochs of batches of 100 in the order of the "
+            "data, an attack up to 0.5 without clipping)"
         ),
     ] = None
     solver: Annotated[
@@ -155,7 +159,7 @@ class HingeParams(AttackParams):
             'problem, with a duality gap; "both"'
         ),
     ] = "sgd"
-    epochs: Annotated[PositiveInt | None, Field(le=10_000, description="of SGD (10)")] = None
+    epochs: Annotated[PositiveInt | None, Field(le=10_000, description=_EPOCHS)] = None
     batch: Annotated[PositiveInt | None, Field(description="examples of a step of SGD (100)")] = (
         None
     )
@@ -172,7 +176,10 @@ class HingeParams(AttackParams):
     ] = None
     shuffle: Annotated[
         bool | None,
-        Field(description="draw the batches anew in each epoch (false: in the order of the data)"),
+        Field(
+            description="draw the batches anew in each epoch (false: in the order of the data, as "
+            "the preset does when it is left out)"
+        ),
     ] = None
     tolerance: Annotated[
         float,
@@ -188,7 +195,9 @@ class HingeParams(AttackParams):
             min_length=1,
             max_length=20,
             description="starting points of SGD; the first one's models are reported on, the "
-            "others show the spread. One from the audit's seed when left out",
+            "others show the spread. One from the audit's seed when left out. With the preset the "
+            "published start is reported on, and all of these show the spread; with the preset and "
+            "shuffle = true all begin at the published start, with an order of their own",
         ),
     ] = None
     validation: Annotated[
@@ -225,7 +234,7 @@ class HingeParams(AttackParams):
     @model_validator(mode="after")
     def _fits(self) -> HingeParams:
         if self.preset is not None:
-            fixed = ("eps", "norm", "epochs", "batch", "lr", "momentum", "shuffle", "grid_max")
+            fixed = ("eps", "norm", "epochs", "batch", "lr", "momentum", "grid_max")
             given = [name for name in fixed if getattr(self, name) is not None]
             if given:
                 raise ValueError(

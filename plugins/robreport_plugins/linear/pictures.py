@@ -10,7 +10,6 @@ import numpy.typing as npt
 from robreport import DataSchema, ImageGrid
 from robreport_plugins.linear.dataset import Dataset
 from robreport_plugins.linear.fitted import Fitted
-from robreport_plugins.linear.scalars import zero_share
 from robreport_plugins.linear.tasks import Task
 from robreport_plugins.linear.words import listed, number, percent
 from robreport_plugins.linear.wrong import Wrong
@@ -43,7 +42,7 @@ def weight_pictures(members: Sequence[Fitted], data: Dataset, task: Task) -> Ima
             words.append(f"\u00b1{number(peak)}")
         pictures.append(np.stack(row))
         cells.append(tuple(words))
-    shares = listed([f"{f.label} {percent(zero_share(f))}" for f in members])
+    shares = listed([f"{f.label} {percent(f.wiped)}" for f in members])
     channels = f" The mean of {shape[0]} channels is shown." if shape[0] > 1 else ""
     rest = (
         f" Of {len(data.classes)} classes, the first {_MOST_CLASSES} are shown."
@@ -57,8 +56,8 @@ def weight_pictures(members: Sequence[Fitted], data: Dataset, task: Task) -> Ima
         title=f"Weights, {task.norm.symbol}",
         images=np.stack(pictures),
         caption=(
-            f"Mid-grey is 0, white and black are the size under each picture; {positive}. Weights "
-            f"below 0.001 in size: {shares}.{channels}{rest}"
+            f"Mid-grey is 0, white and black are the size under each picture; {positive}. "
+            f"Wiped-out weights: {shares}.{channels}{rest}"
         ),
         alt=f"Weights of {len(members)} classifiers as pictures; wiped out weights: {shares}.",
         row_labels=tuple(data.classes[:_MOST_CLASSES]) if several else (),

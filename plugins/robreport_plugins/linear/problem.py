@@ -90,23 +90,3 @@ def checked_radius(eps: float, norm: Norm) -> float:
     if not 0 <= eps <= LARGEST:
         raise ValueError(f"eps must be at least 0 and at most {LARGEST:g}, found {eps!r}")
     return float(eps)
-
-
-def one_vs_rest(y: npt.NDArray[Any], classes: int) -> list[Floats]:
-    """Return, for each class, labels that are +1 for it and -1 for the rest, ``(n,)``.
-
-    Raises
-    ------
-    ValueError
-        Labels that are no whole numbers from 0 to ``classes - 1``, or a class without rows.
-    """
-    array = np.asarray(y)
-    if array.ndim != 1 or array.dtype.kind not in "iu" or not array.size:
-        raise ValueError(f"labels must be whole numbers, found {array.dtype} {array.shape}")
-    if array.min() < 0 or array.max() >= classes:
-        raise ValueError(
-            f"labels must go from 0 to {classes - 1}, found {array.min()} to {array.max()}"
-        )
-    if missing := sorted(set(range(classes)) - set(np.unique(array).tolist())):
-        raise ValueError(f"no row is of class {missing[0]}; a class against the rest needs rows")
-    return [np.where(array == c, 1.0, -1.0) for c in range(classes)]

@@ -14,9 +14,6 @@ from robreport_plugins.linear.fitted import Campaign, Fitted
 
 Floats = npt.NDArray[np.float64]
 
-ZERO = 1e-3
-"""A weight smaller in size counts as wiped out."""
-
 _TRAINED_ON = "no interval: these are the examples that it was trained on"
 
 
@@ -26,11 +23,6 @@ def share(hits: int, n: int, *, label: str, table: str) -> Scalar:
         hits / n, stats.clopper_pearson(hits, n), n=n, unit="share", better="higher", bound="exact",
         label=label, table=table,
     )  # fmt: skip
-
-
-def zero_share(fitted: Fitted) -> float:
-    """Return the share of the weights that are wiped out."""
-    return float(np.mean(np.abs(fitted.classifier.weights) < ZERO))
 
 
 def median(radius: Floats, label: str, table: str) -> Scalar:
@@ -92,8 +84,8 @@ def scalars_of(fitted: Fitted, data: Dataset, where: str) -> dict[str, Scalar]:
             label=f"Duality gap, {label}", reason="no interval: a proven bound, not an estimate",
         )  # fmt: skip
     found[fitted.scalar("zero_weights")] = Scalar(
-        value=zero_share(fitted), n=int(fitted.classifier.weights.size), unit="share",
-        table="models", label=f"Weights below 0.001, {label}",
+        value=fitted.wiped, n=int(fitted.classifier.weights.size), unit="share",
+        table="models", label=f"Wiped-out weights, {label}",
         reason="no interval: all weights were counted",
     )  # fmt: skip
     found[fitted.scalar("median_flip_radius")] = median(

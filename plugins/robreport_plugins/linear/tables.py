@@ -117,7 +117,7 @@ def models(campaign: Campaign, values: Values, unit: str) -> Table:
         columns=(
             Column(key="model", title="Classifier"), *_norm_column(campaign),
             Column(key="norm_w", title="\u2016w\u2016, dual norm", kind="number"),
-            Column(key="zero", title="Weights < 0.001", kind="share"),
+            Column(key="zero", title="Wiped out", kind="share"),
             Column(key="radius", title="Median flip radius", kind="interval"),
             Column(key="hinge", title="Robust hinge, test", kind="interval"),
             *((Column(key="gap", title="Duality gap", kind="number"),) if gaps else ()),
@@ -126,9 +126,11 @@ def models(campaign: Campaign, values: Values, unit: str) -> Table:
         caption=(
             f"Dual norm{over}: what a perturbation of size 1 can take from the margin. Flip "
             f"radius: distance to the decision boundary in {unit}, 0 where misclassified. Robust "
-            "hinge: at the \u03b5 that the classifier was trained against."
-            + (" Gap: how far the training loss is above a proven lower bound, relative." if gaps
-               else "")
+            "hinge: at the \u03b5 that the classifier was trained against. Wiped out: weights that "
+            "move the score by less than 0.001 while their feature goes from one end to the other "
+            "(of the bounds, else of the training set); the hinge asks for a score of 1."
+            + (" Gap: how far the training loss is above a proven lower bound, relative; at "
+               "\u03b5 = 0 the bound is for weights of bounded size." if gaps else "")
         ),
     )  # fmt: skip
 
@@ -216,7 +218,7 @@ def weights(
     )
 
 
-def seeds(campaign: Campaign, several: bool) -> Table | None:
+def seeds(campaign: Campaign, trained: int, several: bool) -> Table | None:
     """Return accuracies from every starting point; None where there is one."""
     if not campaign.repeats:
         return None
@@ -233,20 +235,31 @@ def seeds(campaign: Campaign, several: bool) -> Table | None:
         right = [int((f.attacked.margin > 0).sum()) for f in same]
         rows.append((
             *((first.label, first.task.norm.symbol) if several else (first.label,)),
-            len(same), min(right) / n, max(right) / n, float(np.ptp(curves, axis=0).max()),
+            len(same), *_ends([f.train_right / trained for f in same]),
+            *_ends([k / n for k in right]), *_ends([f.wiped for f in same]),
+            float(np.ptp(curves, axis=0).max()),
         ))  # fmt: skip
     return Table(
         title="Spread over starting points",
         columns=(
             Column(key="model", title="Classifier"), *_norm_column(campaign),
             Column(key="seeds", title="Starting points", kind="integer"),
-            Column(key="low", title="Lowest test accuracy", kind="share"),
-            Column(key="high", title="Highest", kind="share"),
+            Column(key="train_low", title="Training accuracy from", kind="share"),
+            Column(key="train_high", title="to", kind="share"),
+            Column(key="low", title="Test accuracy from", kind="share"),
+            Column(key="high", title="to", kind="share"),
+            Column(key="zero_low", title="Wiped out from", kind="share"),
+            Column(key="zero_high", title="to", kind="share"),
             Column(key="curve", title="Largest spread of the curve", kind="share"),
         ),
         rows=tuple(rows),
-        caption="SGD from other starting points; everything else in this section is of the first.",
+        caption="SGD from other starting points, in other orders where it shuffles; everything "
+        "else in this section is of the first.",
     )  # fmt: skip
+
+
+def _ends(values: Sequence[float]) -> tuple[float, float]:
+    return min(values), max(values)
 
 
 def choice(choices: Mapping[str, Choice]) -> Table:
@@ -289,7 +302,7 @@ def tables_of(campaign: Campaign, data: Dataset, values: Values) -> dict[str, Ta
             key = robust_key(next(f for f in campaign.fitted if f.task is task))
             found[key] = robust(campaign, task, values, unit)
     found["models"] = models(campaign, values, unit)
-    if (spread := seeds(campaign, len(campaign.tasks) > 1)) is not None:
+    if (spread := seeds(campaign, data.train.n, len(campaign.tasks) > 1)) is not None:
         found["seeds"] = spread
     if campaign.choices:
         found["choice"] = choice(campaign.choices)

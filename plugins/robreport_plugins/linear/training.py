@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from robreport import Norm
 from robreport_plugins.linear.linear_model import Floats, LinearModel, dual_length
-from robreport_plugins.linear.problem import LARGEST, checked_problem, one_vs_rest
+from robreport_plugins.linear.problem import LARGEST, checked_problem
 
 Progress = Callable[[int, int], None]
 
@@ -22,7 +22,7 @@ _DUAL = {Norm.Linf: 1, Norm.L2: 2, Norm.L1: 0}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """How the descent goes: passes, batches, step and start.
+    """How the descent goes: passes, batches and step.
 
     Attributes
     ----------
@@ -34,11 +34,6 @@ class Schedule:
         Of a batch: the mean of its rows' losses, or their sum.
     shuffle : bool
         A new order of the rows for each pass; else the order that they are given in.
-    init : str
-        ``glorot``: weights uniform in ±√(6/(d + 1)) and a bias of zero, as Keras starts a dense
-        layer; ``torch``: weights and bias uniform in ±1/√d, as torch starts a linear layer; or
-        ``zeros``. Weights that no row moves, such as those of a picture's border, stay at their
-        start, and an attack uses them.
 
     Raises
     ------
@@ -52,7 +47,6 @@ class Schedule:
     loss: Literal["mean", "sum"] = "mean"
     shuffle: bool = False
     momentum: float = 0.0
-    init: Literal["zeros", "torch", "glorot"] = "glorot"
 
     def __post_init__(self) -> None:
         if self.epochs < 0 or self.batch < 1:
@@ -65,11 +59,8 @@ class Schedule:
                 "a schedule has a finite lr above 0 and a momentum from 0 to below 1, "
                 f"found {self.lr!r} and {self.momentum!r}"
             )
-        if self.loss not in ("mean", "sum") or self.init not in ("zeros", "torch", "glorot"):
-            raise ValueError(
-                "a schedule's loss is mean or sum and its init zeros, torch or glorot, "
-                f"found {self.loss!r} and {self.init!r}"
-            )
+        if self.loss not in ("mean", "sum"):
+            raise ValueError(f"a schedule's loss is mean or sum, found {self.loss!r}")
 
 
 # The published experiment: a regular classifier on the mean loss, robust ones on the summed loss.
@@ -125,6 +116,9 @@ def train(
         Draws the start, unless `start` is given, and then the order of the rows of each pass, where
         the schedule shuffles.
     start : LinearModel, optional
+        Else weights uniform in ±sqrt(6 / (d + 1)) and a bias of zero, as Keras starts a dense
+        layer. Weights that no row moves, such as those of a picture's border, stay at their start,
+        and an attack uses them.
     progress : callable (done, total)
         Called after each epoch.
 
@@ -142,7 +136,7 @@ def train(
     """
     rows, labels = checked_problem(x, y, eps=eps, norm=norm)
     n, d = rows.shape
-    state = _start(d, schedule, rng, start)
+    state = _start(d, rng, start)
     velocity = np.zeros(d + 1)
     found = np.empty(n)
     curves: list[tuple[float, float, float]] = []
@@ -170,46 +164,11 @@ def train(
     )
 
 
-def train_one_vs_rest(
-    x: npt.NDArray[Any],
-    y: npt.NDArray[Any],
-    *,
-    classes: int,
-    eps: float,
-    norm: Norm,
-    schedule: Schedule,
-    rng: np.random.Generator,
-    progress: Progress = lambda done, total: None,
-) -> tuple[Trained, ...]:
-    """Return one classifier per class (labels 0 ... classes - 1), that class against the rest.
-
-    Parameters, errors and notes as for `train`; the predicted class is the one whose classifier
-    decides highest.
-    """
-    found = []
-    total = classes * schedule.epochs
-    for c, labels in enumerate(one_vs_rest(y, classes)):
-        done = c * schedule.epochs
-        found.append(
-            train(
-                x, labels, eps=eps, norm=norm, schedule=schedule, rng=rng,
-                progress=lambda epoch, _, done=done: progress(done + epoch, total),  # type: ignore[misc]
-            )
-        )  # fmt: skip
-    return tuple(found)
-
-
-def _start(
-    d: int, schedule: Schedule, rng: np.random.Generator, start: LinearModel | None
-) -> Floats:
+def _start(d: int, rng: np.random.Generator, start: LinearModel | None) -> Floats:
     if start is not None:
         if start.w.size != d:
             raise ValueError(f"the start has {start.w.size:,} weights for {d:,} features")
         return np.append(start.w, start.b)
-    if schedule.init == "zeros":
-        return np.zeros(d + 1)
-    if schedule.init == "torch":
-        return rng.uniform(-1, 1, d + 1) / math.sqrt(d)
     return np.append(rng.uniform(-1, 1, d) * math.sqrt(6 / (d + 1)), 0.0)
 
 

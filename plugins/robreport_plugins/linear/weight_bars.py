@@ -10,7 +10,6 @@ import numpy as np
 from robreport import Figure
 from robreport_plugins.linear.dataset import Dataset
 from robreport_plugins.linear.fitted import Fitted
-from robreport_plugins.linear.scalars import zero_share
 from robreport_plugins.linear.tasks import Task
 from robreport_plugins.linear.words import listed, number, percent
 
@@ -64,7 +63,7 @@ def weight_bars(members: Sequence[Fitted], data: Dataset, task: Task) -> Figure:
             .properties(width=_ROOM // len(shown) - 12, height=14 * len(features), title=f.label)
         )
         parts.append(chart)
-    shares = listed([f"{f.label} {percent(zero_share(f))}" for f in members])
+    shares = listed([f"{f.label} {percent(f.wiped)}" for f in members])
     first = float(shown[0].classifier.models[0].w[features[0]])
     which = "" if data.binary else f" Class {data.classes[0]} against the rest."
     some = f" The {len(features)} largest of {data.d} are drawn." if data.d > len(features) else ""
@@ -73,12 +72,12 @@ def weight_bars(members: Sequence[Fitted], data: Dataset, task: Task) -> Figure:
         alt.hconcat(*parts, spacing=12).resolve_scale(y="shared"),
         title=f"Weights, {task.norm.symbol}",
         caption=(
-            f"Sorted by size in the {shown[0].label} classifier; weights below 0.001 in size: "
+            f"Sorted by size in the {shown[0].label} classifier; wiped-out weights: "
             f"{shares}.{side}{which}{some}"
         ),
         alt=(
             f"Bars of the weights of {len(shown)} classifiers for {len(features)} features; the "
-            f"{shown[0].label} one's largest is {number(first)} for {names[0]}. Weights "
-            f"below 0.001: {shares}."
+            f"{shown[0].label} one's largest is {number(first)} for {names[0]}. "
+            f"Wiped-out weights: {shares}."
         ),
     )

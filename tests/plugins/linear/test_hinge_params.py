@@ -83,13 +83,27 @@ def test_what_contradicts_the_threats_is_skipped_with_its_reason() -> None:
 
 def test_the_preset_is_the_source_schedule_and_else_batches_are_shuffled() -> None:
     blog = HingeParams(preset="blog")
-    assert schedule_of(blog, 0.0) == BLOG_REGULAR
-    assert schedule_of(blog, 0.1) == BLOG_ROBUST
+    assert schedule_of(blog, 0.0, 60) == BLOG_REGULAR
+    assert schedule_of(blog, 0.1, 60) == BLOG_ROBUST
     own = HingeParams(epochs=4)
-    assert schedule_of(own, 0.1).epochs == 4
-    assert schedule_of(own, 0.1).lr == BLOG_ROBUST.lr
-    assert schedule_of(own, 0.1).shuffle
-    assert not schedule_of(HingeParams(shuffle=False), 0.0).shuffle
+    assert schedule_of(own, 0.1, 5000).epochs == 4
+    assert schedule_of(own, 0.1, 5000).lr == BLOG_ROBUST.lr
+    assert schedule_of(own, 0.1, 5000).shuffle
+    assert not schedule_of(HingeParams(shuffle=False), 0.0, 5000).shuffle
     # With another batch, a step on the summed loss would be another step.
-    other = schedule_of(HingeParams(batch=10), 0.1)
+    other = schedule_of(HingeParams(batch=10), 0.1, 5000)
     assert (other.batch, other.lr, other.loss) == (10, 0.01, "mean")
+
+
+def test_few_rows_get_more_steps_than_ten_epochs() -> None:
+    for n, epochs in ((12_665, 10), (100_000, 10), (569, 834), (50, 5000)):
+        assert schedule_of(HingeParams(), 0.0, n).epochs == epochs
+    assert schedule_of(HingeParams(batch=10), 0.1, 569).epochs == 88
+    assert schedule_of(HingeParams(epochs=3), 0.1, 50).epochs == 3
+    # The summed loss of fewer rows than a batch would make shorter steps.
+    few = schedule_of(HingeParams(), 0.1, 50)
+    assert (few.lr, few.loss) == (0.01, "mean")
+
+
+def test_the_preset_may_shuffle() -> None:
+    assert schedule_of(HingeParams(preset="blog", shuffle=True), 0.1, 60).shuffle

@@ -101,6 +101,29 @@ def test_clipped_margins_are_the_least_over_all_vertices(norm: Norm) -> None:
         assert found == pytest.approx(least, abs=1e-12)
 
 
+@pytest.mark.parametrize("d", [2, 3])
+def test_clipped_l2_margins_are_the_least_over_the_surface(d: int) -> None:
+    """Points all over the surface of ball and box together: none lower, and one nearly as low."""
+    rng = np.random.default_rng(5)
+    x, y = rng.uniform(size=(12, d)), np.where(np.arange(12) % 2 == 0, 1.0, -1.0)
+    x[:4] = np.where(rng.random((4, d)) < 0.5, 0.0, x[:4])
+    model = LinearModel(w=rng.normal(size=d), b=0.1)
+    angle = np.linspace(0, 2 * np.pi, 20_000, endpoint=False)
+    rays = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    if d == 3:
+        rays = rng.normal(size=(100_000, 3))
+        rays /= np.linalg.norm(rays, axis=1, keepdims=True)
+    for i, eps in product(range(12), (0.05, 0.3, 0.7)):
+        # As far along each ray as ball and box let it go.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            reach = np.where(rays > 0, (1 - x[i]) / rays, np.where(rays < 0, -x[i] / rays, np.inf))
+        steps = rays * np.minimum(reach.min(axis=1), eps)[:, None]
+        least = (y[i] * ((x[i] + steps) @ model.w + model.b)).min()
+        found = worst_margins(model, x[i : i + 1], y[i : i + 1], [eps], Norm.L2, (0, 1))[0, 0]
+        assert found <= least + 1e-12
+        assert least - found <= (1e-3 if d == 2 else 2e-2) * eps * np.linalg.norm(model.w)
+
+
 def _with(ends: Any, j: int, sign: int, eps: float, x: np.ndarray) -> np.ndarray:
     step = np.array(ends)
     step[j] = 0.0

@@ -11,13 +11,7 @@ from reference import hinge_descent
 from robreport import Norm
 from robreport_plugins.linear import _kernels
 from robreport_plugins.linear.linear_model import LinearModel, dual_length, robust_hinge
-from robreport_plugins.linear.training import (
-    BLOG_REGULAR,
-    BLOG_ROBUST,
-    Schedule,
-    train,
-    train_one_vs_rest,
-)
+from robreport_plugins.linear.training import Schedule, train
 
 NORMS = [Norm.L1, Norm.L2, Norm.Linf]
 Q = {Norm.L1: 0, Norm.L2: 2, Norm.Linf: 1}
@@ -58,14 +52,14 @@ def by_torch(
 @pytest.mark.parametrize(
     "schedule",
     [
-        Schedule(epochs=3, batch=10, lr=0.05, init="zeros"),
+        Schedule(epochs=3, batch=10, lr=0.05),
         Schedule(epochs=3, batch=10, lr=0.01, loss="sum", momentum=0.9),
         Schedule(epochs=2, batch=100, lr=0.3, momentum=0.5),
     ],
 )
 def test_every_step_is_torchs(norm: Norm, eps: float, schedule: Schedule) -> None:
     x, y = rows()
-    w = np.zeros(6) if schedule.init == "zeros" else np.random.default_rng(1).normal(size=6)
+    w = np.zeros(6) if schedule.lr == 0.05 else np.random.default_rng(1).normal(size=6)
     start = LinearModel(w=w, b=0.25)
     orders = [np.arange(len(x))] * schedule.epochs
     expected = by_torch(x, y, start, eps, norm, schedule, orders)
@@ -184,36 +178,14 @@ def test_the_robust_hinge_is_the_worst_hinge_in_the_ball() -> None:
         assert found == pytest.approx(worst, abs=1e-12)
 
 
-def test_starts() -> None:
+def test_the_start_is_that_of_a_dense_layer() -> None:
     x, y = rows(10, 784)
-    for init, bound in (("glorot", np.sqrt(6 / 785)), ("torch", 1 / 28), ("zeros", 0.0)):
-        model = train(
-            x, y, eps=0, norm=Norm.Linf, schedule=Schedule(epochs=0, init=init),
-            rng=np.random.default_rng(0),
-        ).model  # fmt: skip
-        assert 0.98 * bound <= np.abs(model.w).max() <= bound
-        assert (model.b == 0) == (init != "torch")
-    assert (BLOG_REGULAR.lr, BLOG_REGULAR.loss) == (0.1, "mean")
-    assert (BLOG_ROBUST.lr, BLOG_ROBUST.loss) == (1e-4, "sum")
-
-
-def test_one_vs_rest_is_one_training_after_the_other() -> None:
-    rng = np.random.default_rng(0)
-    x, classes = rng.normal(size=(60, 4)), rng.integers(0, 3, 60)
-    schedule = Schedule(epochs=2, batch=16)
-    seen: list[tuple[int, int]] = []
-    found = train_one_vs_rest(
-        x, classes, classes=3, eps=0.1, norm=Norm.L2, schedule=schedule,
-        rng=np.random.default_rng(1), progress=lambda done, total: seen.append((done, total)),
-    )  # fmt: skip
-    rng = np.random.default_rng(1)
-    for c, one in enumerate(found):
-        alone = train(
-            x, np.where(classes == c, 1, -1).astype(np.int8), eps=0.1, norm=Norm.L2,
-            schedule=schedule, rng=rng,
-        )  # fmt: skip
-        assert one.model.w.tolist() == alone.model.w.tolist()
-    assert seen == [(done, 6) for done in range(1, 7)]
+    model = train(
+        x, y, eps=0, norm=Norm.Linf, schedule=Schedule(epochs=0), rng=np.random.default_rng(0)
+    ).model
+    bound = np.sqrt(6 / 785)
+    assert 0.98 * bound <= np.abs(model.w).max() <= bound
+    assert model.b == 0
 
 
 def test_constant_features_do_no_harm() -> None:
@@ -253,25 +225,9 @@ def test_what_cannot_be_trained_is_said(change: dict[str, Any], words: str) -> N
     "bad",
     [
         {"epochs": -1}, {"batch": 0}, {"lr": 0.0}, {"lr": float("inf")}, {"momentum": 1.0},
-        {"loss": "max"}, {"init": "ones"},
+        {"loss": "max"},
     ],
 )  # fmt: skip
 def test_schedules_are_checked(bad: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="a schedule"):
         Schedule(**bad)
-
-
-@pytest.mark.parametrize(
-    ("labels", "words"),
-    [
-        (np.array([0, 1, 3]), "from 0 to 2, found 0 to 3"),
-        (np.array([0, 1, 1]), "no row is of class 2"),
-        (np.array([0.0, 1.0, 2.0]), "whole numbers"),
-    ],
-)
-def test_classes_are_checked(labels: np.ndarray, words: str) -> None:
-    with pytest.raises(ValueError, match=words):
-        train_one_vs_rest(
-            np.eye(3), labels, classes=3, eps=0, norm=Norm.L2, schedule=Schedule(),
-            rng=np.random.default_rng(0),
-        )  # fmt: skip

@@ -99,15 +99,28 @@ def test_the_charted_curve_is_the_tabulated_one_and_checks_pass(result: Result) 
 
 
 def test_the_answer_says_what_the_numbers_say(result: Result) -> None:
-    value = {k: s.value for k, s in result.scalars.items()}
-    regular, robust = value["test_accuracy[linf, 0]"], value["test_accuracy[linf, 0.05]"]
-    assert regular is not None
-    assert robust is not None
-    assert f"{100 * regular:.2f}" in result.answer
-    assert f"{100 * robust:.2f}" in result.answer
-    kept = value["robust_accuracy[linf, 0.05, 0.05]"]
-    assert kept is not None
-    assert f"{100 * kept:.1f}\u202f% right" in result.answer
+    """Beside each other it speaks of the optimum, and names what SGD has instead."""
+    optimum, _, sgd = result.answer.partition(" (by SGD instead: ")
+    for text, tail in ((optimum, ", optimum"), (sgd, "")):
+        value = {k: s.value or 0.0 for k, s in result.scalars.items()}
+        assert f"{100 * value[f'test_accuracy[linf, 0.05{tail}]']:.2f}\u202f%" in text
+        for trained in ("0", "0.05"):
+            kept = value[f"robust_accuracy[linf, {trained}, 0.05{tail}]"]
+            assert f"{100 * kept:.1f}\u202f%" in text
+    assert f"{100 * value['test_accuracy[linf, 0, optimum]']:.2f}\u202f%" in optimum
+    assert "training to the optimum" in optimum
+
+
+def test_findings_speak_of_the_optimum_where_there_is_one(result: Result) -> None:
+    scalars = [e for f in result.findings for e in f.evidence if "[" in e]
+    assert scalars
+    assert all(name in result.scalars and "optimum" in name for name in scalars)
+
+
+def test_one_solver_is_spoken_of_alone() -> None:
+    answer = fitted(two_classes()).answer
+    assert "SGD" not in answer
+    assert "optimum" not in answer
 
 
 def test_every_figure_has_its_table_and_rows_of_a_table_name_the_source(result: Result) -> None:
@@ -197,7 +210,7 @@ def test_categories_and_frozen_columns_are_left_out_and_said() -> None:
     )
     result = fitted(replace(bundle, schema=schema))
     (caveat,) = [c for c in result.caveats if c.code == "linear-columns-left-out"]
-    assert "feature 1 (categories), feature 4 (frozen)" in caveat.detail
+    assert "feature 1 (categories); feature 4 (frozen)" in caveat.detail
     assert result.scalars["zero_weights[linf, 0]"].n == 4
     names = {row[0] for row in result.tables["weights.linf"].rows}
     assert names == {"feature 0", "feature 2", "feature 3", "feature 5"}
@@ -222,7 +235,10 @@ def test_other_seeds_show_the_spread_and_change_nothing_else() -> None:
     assert [row[1] for row in table.rows] == [3, 3, 3]
     margins = [several.arrays[f"margin.linf.regular{s}"] for s in ("", ".seed-6", ".seed-7")]
     shares = [float(np.mean(m > 0)) for m in margins]
-    assert table.rows[0][2:4] == (min(shares), max(shares))
+    assert table.rows[0][4:6] == (min(shares), max(shares))
+    assert table.rows[0][2] <= (one.scalars["train_accuracy[linf, 0]"].value or 0)
+    wiped = one.scalars["zero_weights[linf, 0.1]"].value or 0
+    assert table.rows[2][6] <= wiped <= table.rows[2][7]
 
 
 def test_a_perturbation_larger_than_the_classes_leaves_a_constant_classifier() -> None:
@@ -231,7 +247,25 @@ def test_a_perturbation_larger_than_the_classes_leaves_a_constant_classifier() -
     # half of the inputs are of the class that it gives, and cannot be turned
     radius = result.arrays["flip_radius.linf.eps-3.0"]
     assert set(np.unique(radius).tolist()) <= {0.0, np.inf}
-    assert any("gives every input the same class" in f.claim for f in result.findings)
+    (claim,) = [f.claim for f in result.findings if "the same class" in f.claim]
+    assert "no linear classifier has a smaller robust hinge loss" in claim
+    assert result.scalars["test_accuracy[linf, 3.0]"].value == 0.5
+    assert "gives every input the same class" in result.answer
+
+
+def test_of_classes_that_nothing_speaks_for_the_commoner_one_wins(store: Any) -> None:
+    bundle = two_classes(classes=3)
+    train = bundle.split("train")
+    kept = np.flatnonzero((train.labels != 0) | (np.arange(len(train)) % 5 > 0))
+    fewer = replace(train, x=train.x[kept], y=train.labels[kept], index=train.index[kept])
+    bundle = replace(bundle, splits={**bundle.splits, "train": fewer})
+    result = fitted(bundle, store, eps=(9.0,), solver="optimum")
+    best = int(np.bincount(fewer.labels).argmax())
+    right = float(np.mean(bundle.split("test").labels == best))
+    for name in ("test_accuracy[linf, 9.0]", "robust_accuracy[linf, 9.0, 9.0]"):
+        assert result.scalars[name].value == right
+    model = oracle(Path(result.artifacts["model.linf.eps-9.0"]))
+    assert set(model.predict(rows(bundle)).tolist()) == {best}
 
 
 def test_a_median_that_is_infinite_is_refused_with_its_reason() -> None:
@@ -248,6 +282,19 @@ def test_unfinished_training_is_said() -> None:
     result = fitted(two_classes(), epochs=1)
     (caveat,) = [c for c in result.caveats if c.code == "linear-training-unfinished"]
     assert "robust" in caveat.detail
+    assert "had not ended" in result.answer
+    # Slow descent that looks ended is told from the distance to the optimum beside it.
+    slow = fitted(two_classes(), solver="both", epochs=20)
+    (caveat,) = [c for c in slow.caveats if c.code == "linear-training-unfinished"]
+    assert "above the least loss" in caveat.detail
+    assert "had not ended" not in slow.answer
+
+
+def test_small_tables_are_trained_to_their_end() -> None:
+    result = fitted(two_classes(), epochs=None, solver="both", eps=(0.05,), standardise=True)
+    assert "linear-training-unfinished" not in {c.code for c in result.caveats}
+    for eps in ("0", "0.05"):
+        assert (result.scalars[f"duality_gap[linf, {eps}]"].value or 0) < 0.1
 
 
 def one_class(bundle: Bundle) -> Bundle:
@@ -264,11 +311,60 @@ def constant(bundle: Bundle) -> Bundle:
     return replace(bundle, splits=splits)
 
 
-def test_a_constant_feature_does_not_matter() -> None:
+def test_a_constant_feature_gets_no_weight_and_is_named(store: Any) -> None:
     bundle = constant(two_classes())
     for standardise in (False, True):
-        result = fitted(bundle, standardise=standardise, solver="both")
+        result = fitted(bundle, store, standardise=standardise, solver="both")
         assert all(check.passed for check in result.checks)
+        (caveat,) = [c for c in result.caveats if c.code == "linear-constant-features"]
+        assert caveat.detail == "Weight 0 for 1 of 6 features: feature 2."
+        for folder in result.artifacts.values():
+            assert not oracle(Path(folder)).weights[:, 2].any()
+    # What is constant in training alone may vary in the test set: it decides nothing.
+    test = bundle.split("test")
+    other = replace(test, x=two_classes().split("test").x)
+    changed_test = replace(bundle, splits={**bundle.splits, "test": other})
+    assert fitted(changed_test).scalars == fitted(bundle).scalars
+
+
+def test_rows_that_are_all_alike_are_refused() -> None:
+    bundle = two_classes()
+    train = bundle.split("train")
+    alike = replace(train, x=np.full_like(train.x, 0.5))
+    with pytest.raises(SkipMetric, match="no feature varies in the training set"):
+        fitted(replace(bundle, splits={**bundle.splits, "train": alike}))
+
+
+def test_wiped_out_does_not_depend_on_the_unit() -> None:
+    bundle = two_classes()
+    schema = replace(bundle.schema, bounds=None)
+    large = {r: replace(s, x=s.x * 1e5) for r, s in bundle.splits.items()}
+    found = [
+        fitted(replace(bundle, splits=splits, schema=schema), eps=(eps,), solver="optimum")
+        for splits, eps in ((bundle.splits, 0.2), (large, 2e4))
+    ]
+    shares = [list(r.scalars.items()) for r in found]
+    for (a, small), (_, big) in zip(*shares, strict=True):
+        if a.startswith("zero_weights"):
+            assert small.value == big.value
+    assert 0 < (found[0].scalars["zero_weights[linf, 0.2]"].value or 0) < 1
+
+
+def test_a_separable_set_is_called_so() -> None:
+    rng = np.random.default_rng(0)
+    bundle = two_classes()
+
+    def apart(split: Any) -> Any:
+        x = rng.uniform(size=split.x.shape)
+        x[:, 1] = np.where(split.labels == 1, 0.9, 0.1)
+        return replace(split, x=x)
+
+    bundle = replace(bundle, splits={role: apart(s) for role, s in bundle.splits.items()})
+    result = fitted(bundle, solver="both", eps=(0.1, 0.3, 0.5))
+    words = "every training example right whatever the perturbation up to L\u221e \u03b5 = 0.3"
+    assert words in result.answer
+    assert "linear-separable" in {c.code for c in result.caveats}
+    assert "linear-separable" not in {c.code for c in fitted(two_classes()).caveats}
 
 
 def test_a_thousand_features_with_fifty_rows() -> None:
@@ -281,10 +377,17 @@ def test_a_thousand_features_with_fifty_rows() -> None:
     schema = replace(
         bundle.schema, input_shape=(1000,), features=tuple(f"f{i}" for i in range(1000))
     )
-    result = fitted(replace(bundle, splits=splits, schema=schema), solver="both", eps=(0.01,))
+    result = fitted(
+        replace(bundle, splits=splits, schema=schema), solver="both", eps=(0.01,), epochs=None
+    )
     assert all(check.passed for check in result.checks)
     assert result.scalars["train_accuracy[linf, 0, optimum]"].value == 1.0
     assert len(result.tables["weights.linf"].rows) == 20
+    assert (
+        "with 1,000 features for 50 examples, that can be done whatever the labels" in result.answer
+    )
+    # Left to itself, SGD takes so many steps that it is there too.
+    assert result.scalars["train_accuracy[linf, 0]"].value == 1.0
 
 
 @pytest.mark.parametrize(
