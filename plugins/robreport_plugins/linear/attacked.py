@@ -58,6 +58,12 @@ class Attacked:
     def n(self) -> int:
         return int(self.margin.size)
 
+    def curves(self, clip: bool) -> tuple[Ints, Ints | None]:
+        """Return the curve of the attack that counts, and of the other one."""
+        if clip and self.clipped is not None:
+            return self.clipped, self.free
+        return self.free, self.clipped
+
 
 def lead(models: Models, x: Floats, y: Ints) -> Floats:
     """Return the right class's lead over the best other one, ``(n,)``."""

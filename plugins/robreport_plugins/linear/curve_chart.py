@@ -15,6 +15,7 @@ from robreport_plugins.linear.words import falls_below, listed, number, percent
 
 _DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [10, 4], [1, 3])
 _HEIGHT = 250
+_SHORT = 18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +39,9 @@ def dashes(labels: Sequence[str]) -> alt.StrokeDash:
 
 def colours(labels: Sequence[str]) -> alt.Color:
     """Return the colour of each series, in the order given."""
-    legend = alt.Legend(title=None, orient="top", symbolType="stroke", columns=4)
+    # Long names, such as those of two solvers, need the room of a wider column.
+    columns = 4 if max(len(label) for label in labels) <= _SHORT else 3
+    legend = alt.Legend(title=None, orient="top", symbolType="stroke", columns=columns)
     return alt.Color(
         "series:N", sort=list(labels), scale=alt.Scale(domain=list(labels)),
         legend=legend if len(labels) > 1 else None,

@@ -117,8 +117,7 @@ def measure(bundle: Bundle, params: AttackParams, ctx: Context) -> Result:
     for task, attacked in zip(tasks, found, strict=True):
         arrays[f"flip_radius.{task.key}"] = attacked.radius
         arrays[f"eps.{task.key}"] = attacked.grid
-        right = attacked.clipped if clip and attacked.clipped is not None else attacked.free
-        arrays[f"curve.{task.key}"] = right
+        arrays[f"curve.{task.key}"] = attacked.curves(clip)[0]
     return Result(
         answer=_answer(tasks, found, name), scalars=shown.scalars, tables=shown.tables,
         figures=shown.figures, findings=_findings(tasks, found, len(affine.weight), name),
@@ -236,10 +235,7 @@ class _Shown:
                     "Clopper-Pearson."
                 ),
             )
-        right, other = (
-            (found.clipped, found.free) if self.clip and found.clipped is not None
-            else (found.free, found.clipped)
-        )  # fmt: skip
+        right, other = found.curves(self.clip)
         self.figures[f"curve.{task.key}"] = accuracy_curve(
             [Line(label=self.name, grid=found.grid, right=right, other=other, n=n)],
             symbol=symbol, unit=unit, clip=self.clip, thresholds=self.params.thresholds,

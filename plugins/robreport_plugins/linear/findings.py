@@ -101,9 +101,8 @@ def _beside(campaign: Campaign, f: Fitted, place: int) -> str:
     first = campaign.of(f.task)
     same = next(g for g in first if g.classifier.eps == f.classifier.eps)
     return (
-        f" (by SGD instead: {percent(clean(same), 2)} of the clean inputs, "
-        f"{percent(kept(same, place))} under perturbation, the regular classifier "
-        f"{percent(kept(first[0], place))})"
+        f" (by SGD instead: {percent(clean(same), 2)} clean and {percent(kept(same, place))} under "
+        f"perturbation, the regular one {percent(kept(first[0], place))})"
     )
 
 

@@ -62,7 +62,9 @@ class _Shown:
     def add(self, task: Task) -> None:
         """Add what is shown of one norm."""
         data, clip = self.data, self.campaign.clip
-        first = self.campaign.of(task)
+        # What descent does is shown of SGD; the rest of those that the sentences speak of. An
+        # optimum of separable classes, of any size, would set the scale of losses and scores.
+        first, spoken = self.campaign.of(task), self.campaign.spoken(task)
         members = [f for f in self.campaign.fitted if f.task is task]
         self.figures[f"curve.{task.key}"] = accuracy_curve(
             [line_of(f, clip) for f in members], symbol=task.norm.symbol, unit=data.scale.unit,
@@ -76,7 +78,7 @@ class _Shown:
             self.tables[f"curve_other.{task.key}"] = tables.curve(
                 members, task, clipped=not clip, unit=data.scale.unit
             )
-        self._keep("hinge", task, charts.hinge_picture(first, data, task))
+        self._keep("hinge", task, charts.hinge_picture(spoken, data, task))
         if (curves := charts.training_curves(first, task)) is not None:
             self.figures[f"training.{task.key}"] = curves
         if (losses := tables.training(first, task)) is not None:
@@ -87,8 +89,8 @@ class _Shown:
         )  # fmt: skip
         bounds = data.bounds if clip else None
         self._keep("logits", task, charts.wrong_logits(first, data, task, bounds))
-        self._weights(first, task)
-        self._wrong(first, task)
+        self._weights(spoken, task)
+        self._wrong(spoken, task)
 
     def _keep(self, name: str, task: Task, made: tuple[Figure, Table] | None) -> None:
         if made is not None:
@@ -120,11 +122,8 @@ class _Shown:
 
 def line_of(f: Fitted, clip: bool) -> Line:
     """Return a classifier's line in the chart of accuracies."""
-    own = f.attacked
-    right, other = (
-        (own.clipped, own.free) if clip and own.clipped is not None else (own.free, own.clipped)
-    )
-    return Line(label=f.label, grid=own.grid, right=right, other=other, n=own.n)
+    right, other = f.attacked.curves(clip)
+    return Line(label=f.label, grid=f.attacked.grid, right=right, other=other, n=f.attacked.n)
 
 
 def _arrays(campaign: Campaign, data: Dataset) -> dict[str, npt.NDArray[Any]]:
@@ -135,7 +134,7 @@ def _arrays(campaign: Campaign, data: Dataset) -> dict[str, npt.NDArray[Any]]:
     for f in campaign.fitted:
         found[f"margin.{f.key}"] = f.attacked.margin
         found[f"flip_radius.{f.key}"] = f.attacked.radius
-        found[f"curve.{f.key}"] = line_of(f, campaign.clip).right
+        found[f"curve.{f.key}"] = f.attacked.curves(campaign.clip)[0]
     for task in campaign.tasks:
         found[f"eps.{task.key}"] = task.grid
     for f in campaign.repeats:

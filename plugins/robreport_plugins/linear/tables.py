@@ -137,10 +137,9 @@ def models(campaign: Campaign, values: Values, unit: str) -> Table:
 
 def curve(members: Sequence[Fitted], task: Task, *, clipped: bool, unit: str) -> Table:
     """Return the classifiers' curves of accuracy against the radius."""
-    counts = [f.attacked.clipped if clipped else f.attacked.free for f in members]
+    counts = [f.attacked.curves(clipped)[0] for f in members]
     labels, sizes = [f.label for f in members], [f.attacked.n for f in members]
-    known = [c for c in counts if c is not None]
-    return curve_table(labels, known, sizes, task, clipped=clipped, unit=unit)
+    return curve_table(labels, counts, sizes, task, clipped=clipped, unit=unit)
 
 
 def curve_table(

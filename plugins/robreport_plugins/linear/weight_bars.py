@@ -60,7 +60,12 @@ def weight_bars(members: Sequence[Fitted], data: Dataset, task: Task) -> Figure:
                 x=alt.X("weight:Q", title="weight", axis=alt.Axis(tickCount=3, format="~g")),
                 tooltip=["feature:N", alt.Tooltip("weight:Q", format=".4g")],
             )
-            .properties(width=_ROOM // len(shown) - 12, height=14 * len(features), title=f.label)
+            .properties(
+                width=_ROOM // len(shown) - 12,
+                height=14 * len(features),
+                # A line of its own for the solver: a panel is narrow.
+                title=f.label.replace(" (", "\n(").split("\n"),
+            )
         )
         parts.append(chart)
     shares = listed([f"{f.label} {percent(f.wiped)}" for f in members])

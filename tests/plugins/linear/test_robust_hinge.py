@@ -126,7 +126,7 @@ def test_one_solver_is_spoken_of_alone() -> None:
 def test_every_figure_has_its_table_and_rows_of_a_table_name_the_source(result: Result) -> None:
     assert set(result.figures) <= set(result.tables)
     index = set(result.arrays["index"].tolist())
-    for key in ("wrong.linf.regular", "wrong.linf.eps-0.1"):
+    for key in ("wrong.linf.regular.optimum", "wrong.linf.eps-0.1.optimum"):
         listed = result.tables[key].rows
         assert {row[0] for row in listed} <= index
         clean = [row for row in listed if row[3] == "as it is"]
