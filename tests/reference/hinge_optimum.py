@@ -27,7 +27,7 @@ def reference_optimum(
     """Return the optimum as HiGHS (L1, Linf, and eps = 0) or Clarabel (L2) finds it.
 
     The loss of their model and the bound of their multipliers are computed here, not taken from
-    them. Parameters as for `robreport_plugins.linear.optimum.solve`, which is much faster.
+    them. Parameters as for `robreport_plugins.linear.optimum.solve`.
 
     Raises
     ------

@@ -43,6 +43,27 @@ def test_the_torch_loader_reads_it_as_the_json_says(layout: str, store: Any) -> 
     assert said["trained"]["eps"] == "0.1"
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_onnx_loader_reads_it_too(classes: int, store: Any) -> None:
+    pytest.importorskip("onnxruntime")
+    from robreport_plugins.loaders.onnx_model import OnnxLoader
+
+    bundle = two_classes(classes=classes)
+    result = fitted(bundle, store, eps=(0.1,), standardise=True)
+    test = bundle.split("test")
+    for key in ("linf.regular", "linf.eps-0.1"):
+        path = Path(result.artifacts[f"model.{key}"]) / "model.onnx"
+        model = OnnxLoader().load(
+            ModelSource(
+                name="robust", path=path, base=path.parent,
+                options=OnnxLoader.Options.model_validate({"outputs": "logits"}), trusted=False,
+                schema=bundle.schema,
+            )
+        )  # fmt: skip
+        right = result.arrays[f"margin.{key}"] > 0
+        assert np.array_equal(model.predict(test.x) == test.labels, right)
+
+
 def test_onnxruntime_decides_alike(result: Result, table: Bundle) -> None:
     onnx = pytest.importorskip("onnx")
     runtime = pytest.importorskip("onnxruntime")
