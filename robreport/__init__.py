@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from robreport.bundle import Bundle, DataSchema, ModelHandle, Needs, NotOffered, Split
+    from robreport.classes import names_in_order, number_of
     from robreport.document import Section
     from robreport.errors import DataError, ModelError, RobreportError
     from robreport.hookspecs import hookimpl
@@ -36,6 +37,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "robreport.bundle": ("Bundle", "DataSchema", "ModelHandle", "Needs", "NotOffered", "Split"),
+    "robreport.classes": ("names_in_order", "number_of"),
     "robreport.document": ("Section",),
     "robreport.errors": ("DataError", "ModelError", "RobreportError"),
     "robreport.hookspecs": ("hookimpl",),
@@ -62,7 +64,7 @@ __all__ = [  # noqa: RUF022
     "ModelHandle", "ModelLoader", "ModelSource", "Needs", "Norm", "NotOffered", "Outcome",
     "Params", "RecordFiles", "RenderContext", "Result", "RobreportError", "Scalar", "Section",
     "SkipMetric", "Skipped", "Split", "SplitSource", "Status", "Table", "Theme", "ThreatModel",
-    "Tree", "TreeEnsemble", "hookimpl", "__version__",
+    "Tree", "TreeEnsemble", "hookimpl", "names_in_order", "number_of", "__version__",
 ]  # fmt: skip
 
 

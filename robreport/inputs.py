@@ -19,8 +19,8 @@ from robreport.loading import LoadedData
 from robreport.outcome import ModelFacts, SplitFacts
 
 Array = npt.NDArray[Any]
-MAX_UNNAMED_CLASSES = 100_000
-LONGEST_GROUP = 200
+MOST_CLASSES = 100_000
+LONGEST_NAME = 200
 _AXES: Mapping[str, int | None] = {"image": 4, "table": 2, "array": None}
 Bounds = tuple[float | tuple[float, ...], float | tuple[float, ...]]
 
@@ -67,6 +67,17 @@ def check_structure(data: LoadedData, role: str, task: str) -> LoadedData:
     classes = tuple(map(str, data.classes)) if task == "classification" else ()
     if len(set(classes)) < len(classes):
         raise DataError(f"data.{role}: two classes have the same name.")
+    if len(classes) > MOST_CLASSES:
+        raise DataError(
+            f"data.{role}: its labels have {len(classes):,} different values, more than classes "
+            "could be; is it the right column?"
+        )
+    wide = max(map(len, classes), default=0)
+    if wide > LONGEST_NAME:
+        raise DataError(
+            f"data.{role}: a class's name has {wide:,} characters; at most {LONGEST_NAME} are "
+            "taken. Is it the right column?"
+        )
     foreign = role.startswith("ood.")
     if classes and y is not None and not foreign and int(y.max()) >= len(classes):
         raise DataError(
@@ -88,18 +99,19 @@ def _groups(groups: Array, index: Array, role: str) -> Array:
             f"data.{role}: the groups have the shape {groups.shape} and dtype {groups.dtype}; one "
             f"name or whole number for each of {len(index):,} inputs is needed."
         )
-    groups = groups.astype(np.str_)
+    if groups.dtype.kind != "U":
+        groups = groups.astype(np.str_)
     longest = groups.dtype.itemsize // 4
-    if longest > LONGEST_GROUP:
+    if longest > LONGEST_NAME:
         raise DataError(
-            f"data.{role}: a group's name has {longest:,} characters; at most {LONGEST_GROUP} are "
+            f"data.{role}: a group's name has {longest:,} characters; at most {LONGEST_NAME} are "
             "taken. Is it the right column?"
         )
     return groups if longest else groups.astype("U1")
 
 
 def _numbered(count: int, role: str) -> tuple[str, ...]:
-    if count > MAX_UNNAMED_CLASSES:
+    if count > MOST_CLASSES:
         raise DataError(
             f"data.{role}: labels go up to {count - 1:,}, which is more classes than numbers stand "
             "for; are they class labels?"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robreport import LoadedData
-from robreport.classes import positive_last, unify_classes
+from robreport import LoadedData, names_in_order, number_of
+from robreport.classes import class_names, positive_last, unify_classes
 from robreport.columns import ColumnFacts, probe_rows, unify_columns
 from robreport.errors import DataError
 from robreport.inputs import check_structure, keep, make_schema, open_split, select, take
@@ -239,8 +240,8 @@ def test_the_positive_class_is_the_last() -> None:
 
 def _labelled(codes: list[int], names: tuple[str, ...], *, numbered: bool = False) -> LoadedData:
     return LoadedData(
-        x=np.zeros((len(codes), 1)), y=np.array(codes), layout="table", source="", classes=names,
-        numbered=numbered,
+        x=np.zeros((len(codes), 1)), y=np.array(codes), layout="table", source="made up",
+        classes=names, numbered=numbered,
     )  # fmt: skip
 
 
@@ -261,6 +262,63 @@ def test_numbers_that_nobody_wrote_stand_for_the_names_of_another_split() -> Non
     }
     assert unify_classes(loaded) == ("no", "yes")
     assert loaded["test"].y.tolist() == [1, 0]
+
+
+def test_words_against_numbers_are_not_four_classes() -> None:
     words = {"train": _labelled([0, 1], ("a", "b")), "test": _labelled([0, 1], ("0", "1"))}
-    assert unify_classes(words) == ("0", "1", "a", "b")
-    assert words["train"].y.tolist() == [2, 3]
+    with pytest.raises(DataError) as caught:
+        unify_classes(words)
+    assert str(caught.value) == (
+        "data: data.train (made up) and data.test (made up) have no label in common: 'a', 'b' and "
+        "'0', '1'; say which stands for which, in a table with label_map, or give the same classes "
+        "the same names."
+    )
+    # a set of one class has its class in common; one of strange classes has none
+    shift = {"train": _labelled([0, 1], ("a", "b")), "test": _labelled([0], ("b",)),
+             "shift.one": _labelled([0], ("a",))}  # fmt: skip
+    assert unify_classes(dict(shift)) == ("a", "b")
+    with pytest.raises(DataError, match=r"data\.shift\.two .* have no label in common: .* and 'c'"):
+        unify_classes({**shift, "shift.two": _labelled([0], ("c",))})
+    foreign = {**shift, "ood.far": _labelled([0], ("c",))}
+    assert unify_classes(foreign) == ("a", "b")
+
+
+def test_one_number_in_two_spellings_is_not_guessed() -> None:
+    two = {"train": _labelled([0, 1], ("1", "2")), "test": _labelled([0, 1], ("01", "2"))}
+    with pytest.raises(DataError, match=r"the label '01' of data\.test .* is '1' in data\.train"):
+        unify_classes(two)
+    known = {"train": _labelled([0, 1], ("01", "1")), "test": _labelled([0, 0], ("1",))}
+    assert unify_classes(known) == ("01", "1")
+    assert known["test"].y.tolist() == [1, 1]
+    assert positive_last(known, ("01", "2"), "1") == ("2", "01")
+    with pytest.raises(DataError, match="another order"):
+        class_names(("2", "1"), ("01", "02"))
+    assert class_names(("1", "2"), ("01", "02")) == ("1", "2")
+
+
+def test_class_numbers_beside_names_that_are_other_numbers() -> None:
+    loaded = {"train": _labelled([0, 1], ("1", "2")),
+              "test": _labelled([0, 1], ("0", "1"), numbered=True)}  # fmt: skip
+    with pytest.raises(DataError, match=r"say in \[data\.test\] what its numbers stand for"):
+        unify_classes(loaded)
+
+
+@given(st.lists(st.decimals(allow_nan=False, allow_infinity=False, places=3), max_size=12))
+def test_numbers_stand_in_their_order_however_they_are_spelled(values: list[Decimal]) -> None:
+    names = {f"{v:f}" for v in values} | {f"{v:e}" for v in values if len(f"{v:e}") < 30}
+    ordered = names_in_order(names)
+    assert sorted(ordered) == sorted(names)
+    numbers = [Decimal(name) for name in ordered]
+    assert numbers == sorted(numbers)
+    assert names_in_order([*names, "x"]) == tuple(sorted([*names, "x"]))
+
+
+def test_what_spells_a_number() -> None:
+    assert names_in_order(["10", "9", "2.5", "-1", "+3", ".5", "1e1"]) == (
+        "-1", ".5", "2.5", "+3", "9", "10", "1e1",
+    )  # fmt: skip
+    for text in ("", "1_0", "0x1", "nan", "inf", "1e", ".", " 1", "\u0661", "1e9999", "1,5"):
+        assert number_of(text) is None
+    # beyond the doubles, and too near for them
+    near = ["9007199254740993", "9007199254740992", "1e400"]
+    assert names_in_order(near) == ("9007199254740992", "9007199254740993", "1e400")

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from robreport import DataSchema, ModelError
 from robreport_plugins.loaders.black_box_options import BlackBoxOptions, Returns
 from robreport_plugins.loaders.class_labels import match_labels
+from robreport_plugins.loaders.labels import name_finder
 from robreport_plugins.loaders.wording import did_you_mean, listed, one_line, word
 
 Array = npt.NDArray[Any]
@@ -119,7 +120,7 @@ class AnswerForm:
                     f"{self.where}: answers the class {value}, and there are {len(self.index)}, "
                     f"0 to {len(self.index) - 1}; declare labels = 'names' if it is a name."
                 )
-        text = str(value)
+        text = name_finder(tuple(self.names))(str(value)) or str(value)
         if text not in self.names:
             raise ModelError(
                 f"{self.where}: answers the label {text[:80]!r}, and the classes are "

@@ -17,6 +17,10 @@ LARGEST = 4 * 2**30
 
 # Deflate cannot pack better than about 1032:1, so a larger claim is a lie or a bomb.
 DEFLATE_RATIO = 1100
+# Tables of numbers and words shrink tenfold, repetitive ones a hundredfold. What unpacks to far
+# more than its size is no data, and reading it would fill the memory many times over.
+_RATIO = 400
+_ALWAYS = 64 * 2**20
 _CHUNK = 1 << 20
 UNPACKING: tuple[type[Exception], ...] = (
     OSError,
@@ -28,6 +32,11 @@ UNPACKING: tuple[type[Exception], ...] = (
 )
 # An encrypted member is a RuntimeError, an unknown way of packing a NotImplementedError.
 UNREADABLE_ARCHIVE: tuple[type[Exception], ...] = (*UNPACKING, NotImplementedError, RuntimeError)
+
+
+def believable(size: int) -> int:
+    """Return how many bytes the data in a packed file of that size may have."""
+    return max(_ALWAYS, size * _RATIO)
 
 
 def open_packed(path: Path, head: bytes) -> tuple[IO[bytes], str]:

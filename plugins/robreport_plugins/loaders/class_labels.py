@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robreport import ModelError
+from robreport_plugins.loaders.labels import name_finder
 from robreport_plugins.loaders.wording import listed
 
 Reading = Literal["auto", "names", "codes"]
@@ -65,9 +66,20 @@ def _text(label: Any) -> str:
 
 
 def _by_name(labels: Sequence[Any], classes: tuple[str, ...]) -> list[int] | None:
+    """Return the class of the same name; a number may be spelled "01", a truth "true"."""
     index = {name: i for i, name in enumerate(classes)}
-    found = [index.get(_text(label)) for label in labels]
-    return None if None in found else [i for i in found if i is not None]
+    same = name_finder(classes)
+    lower = [name.lower() for name in classes]
+    found = []
+    for label in labels:
+        text = _text(label)
+        name = same(text)
+        if name is None and isinstance(label, bool | np.bool_) and lower.count(text.lower()) == 1:
+            name = classes[lower.index(text.lower())]
+        if name is None:
+            return None
+        found.append(index[name])
+    return found
 
 
 def _by_code(labels: Sequence[Any], count: int) -> list[int] | None:

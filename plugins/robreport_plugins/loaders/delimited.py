@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from robreport_plugins.loaders.wording import one_line
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_FIELDS = re.compile(r"Expected ([0-9]+) fields in line ([0-9]+), saw ([0-9]+)")
+_OPEN_QUOTE = re.compile(r"EOF inside string starting at row ([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +90,9 @@ class DelimitedText:
                 f"{self._where}: has {wide:,} columns; at most {MOST_COLUMNS:,} are read. Is it "
                 "the right delimiter?"
             )
-        cells = (self._data.count(b"\n") + 1) * wide
+        # lines may end in any of three ways
+        ends = self._data.count(b"\n") + self._data.count(b"\r") - self._data.count(b"\r\n")
+        cells = (ends + 1) * wide
         if cells * 8 > LARGEST:
             raise DataError(
                 f"{self._where}: has about {cells:,} cells; at most {LARGEST // 8:,} are read, so "
@@ -149,8 +155,8 @@ class DelimitedText:
             raise DataError(f"{where}: has no rows; export it again.") from None
         except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
             raise DataError(
-                f"{where}: rows differ in their number of columns, or quotes do not close "
-                f"({one_line(error)}); is delimiter = {self._form.delimiter!r} right?"
+                f"{where}: {_unreadable(str(error))}; is delimiter = {self._form.delimiter!r} "
+                "right?"
             ) from None
         except UnicodeDecodeError:
             raise DataError(
@@ -158,6 +164,23 @@ class DelimitedText:
             ) from None
         except (ValueError, OverflowError) as error:
             raise DataError(f"{where}: cannot be read as a table ({one_line(error)}).") from None
+
+
+def _unreadable(said: str) -> str:
+    """Return what pandas found wrong with the rows in words of our own."""
+    found = _FIELDS.search(said)
+    if found is not None:
+        wanted, line, there = (f"{int(number):,}" for number in found.groups())
+        return (
+            f"rows differ in their number of columns: line {line} has {there}, and those before "
+            f"it {wanted}"
+        )
+    found = _OPEN_QUOTE.search(said)
+    if found is not None:
+        return f"a quote is opened in row {int(found[1]):,} (counted from 0) and never closed"
+    if "overflow" in said:
+        return "a value is too large to be read"
+    return "rows differ in their number of columns, or quotes do not close"
 
 
 def _plain(column: pd.Series[Any], missing: frozenset[str]) -> Array:

@@ -180,6 +180,13 @@ def read_idx(path: Path, where: str) -> npt.NDArray[Any]:
                 f"{where}: its header claims {_shape(shape)} values ({count:,} bytes), more than "
                 f"a file of {size:,} bytes can hold; copy or download it again."
             )
+        # images are kept in single precision, all else in double
+        held = math.prod(shape) * (4 if len(shape) == 3 else 8)
+        if held > LARGEST:
+            raise DataError(
+                f"{where}: its {_shape(shape)} values need {held:,} bytes in memory, more than "
+                f"{LARGEST:,}; split it into parts."
+            )
         data = read_exactly(stream, count, where)
         rest = 0
         try:

@@ -15,13 +15,14 @@ from pydantic import Field
 
 from robreport import DataError, DataFile, DataGuess, LoadedData, Params, SplitSource
 from robreport_plugins.loaders.bounded import (
-    DEFLATE_RATIO,
     LARGEST,
     UNREADABLE_ARCHIVE,
+    believable,
     check_archive,
     read_exactly,
 )
 from robreport_plugins.loaders.labels import (
+    LONGEST_TEXT,
     class_codes,
     may_lack_labels,
     named_codes,
@@ -112,7 +113,7 @@ class NpzLoader:
         y_name = _array_name(options.y, "y", source.role, names)
         try:
             with zipfile.ZipFile(path) as archive:
-                inputs = _member(archive, x_name, names, size, where)
+                inputs = _member(archive, x_name, names, size, where, inputs=True)
                 if y_name and (y_name in names or not may_lack_labels(source.role)):
                     labels = _member(archive, y_name, names, size, where)
                 if options.group:
@@ -160,7 +161,10 @@ def _array_name(given: str | None, letter: str, role: str, names: list[str]) -> 
     return next((name for name in usual if name in names), letter)
 
 
-def _member(archive: zipfile.ZipFile, name: str, names: list[str], size: int, where: str) -> Array:
+def _member(
+    archive: zipfile.ZipFile, name: str, names: list[str], size: int, where: str, *,
+    inputs: bool = False,
+) -> Array:  # fmt: skip
     """Return one array, its header checked against the archive before anything is allocated."""
     if name not in names:
         raise DataError(
@@ -173,17 +177,44 @@ def _member(archive: zipfile.ZipFile, name: str, names: list[str], size: int, wh
     with archive.open(info) as stream:
         shape, fortran, dtype, header = _header(stream, where)
         count = math.prod(shape) * dtype.itemsize
-        if count != info.file_size - header or count > min(LARGEST, size * DEFLATE_RATIO):
+        if count != info.file_size - header:
             raise DataError(
                 f"{where}: its header says shape {shape} of {dtype} ({count:,} bytes), and the "
                 f"archive holds {info.file_size - header:,} bytes of it; write it again."
             )
+        if count > believable(size):
+            raise DataError(
+                f"{where}: unpacks to {count:,} bytes in a file of {size:,}, which is not "
+                "believable; write it with numpy.savez, which does not pack."
+            )
+        _check_held(shape, dtype, inputs, where)
         data = read_exactly(stream, count, where)
         stream.read(1)  # reaching the end makes zipfile compare the checksum
     if count == 0:
         raise DataError(f"{where}: is empty (shape {shape}).")
     array = np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if fortran else "C")
-    return np.array(array, dtype=dtype.newbyteorder("="), order="C")
+    # what is there already is not copied
+    return np.asarray(array, dtype=dtype.newbyteorder("="), order="C")
+
+
+def _check_held(shape: tuple[int, ...], dtype: np.dtype[Any], inputs: bool, where: str) -> None:
+    """Refuse what would be too large in memory, where bytes may become numbers of eight each."""
+    if dtype.kind == "U":
+        room = dtype.itemsize // 4
+        if room > LONGEST_TEXT:
+            raise DataError(
+                f"{where}: its texts have room for {room:,} characters each; at most "
+                f"{LONGEST_TEXT} are taken. Is it the right array?"
+            )
+        return
+    # images are kept in single precision, all else in double
+    image = inputs and (len(shape) == 4 or (len(shape) == 3 and dtype == np.uint8))
+    held = math.prod(shape) * (4 if image else 8)
+    if held > LARGEST:
+        raise DataError(
+            f"{where}: its {math.prod(shape):,} values need {held:,} bytes in memory, more than "
+            f"{LARGEST:,}; split it into parts."
+        )
 
 
 def _header(stream: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:

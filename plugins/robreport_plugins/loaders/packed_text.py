@@ -10,6 +10,7 @@ from typing import IO
 from robreport import DataError
 from robreport_plugins.loaders.bounded import (
     UNREADABLE_ARCHIVE,
+    believable,
     check_archive,
     open_packed,
     read_all,
@@ -18,10 +19,6 @@ from robreport_plugins.loaders.regular_file import beginning
 from robreport_plugins.loaders.wording import listed, shown
 
 _LARGEST_TEXT = 2 * 2**30
-# Tables of numbers and words shrink tenfold, repetitive ones a hundredfold. What unpacks to far
-# more than its size is no table, and reading it would fill the memory many times over.
-_RATIO = 400
-_ALWAYS = 64 * 2**20
 _ENCODINGS = (
     "ascii", "utf-8", "utf-16", "utf-32", "latin", "iso8859", "cp", "mac", "koi8", "shift_jis",
     "euc", "gb", "big5",
@@ -56,7 +53,7 @@ def read_text(path: Path, encoding: str, where: str) -> bytearray | bytes:
         It is missing, damaged, of another encoding, or unpacks to more than a table would.
     """
     head, size = beginning(path, where, DataError)
-    most = min(_LARGEST_TEXT, max(_ALWAYS, size * _RATIO))
+    most = min(_LARGEST_TEXT, believable(size))
     if head.startswith(b"PK\x03\x04"):
         data = _read_zip(path, size, most, where)
     else:

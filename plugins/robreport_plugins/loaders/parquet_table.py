@@ -74,7 +74,8 @@ class ParquetLoader:
             with parquet.ParquetFile(path, memory_map=False, pre_buffer=False) as file:
                 names = _names(file, options, where)
                 columns = find_columns(options, source.declared_schema, names, source.role, where)
-                table = _read(file, names, columns.used, frozenset(options.missing), where)
+                words = columns.spelled(source.task)
+                table = _read(file, names, columns.used, words, frozenset(options.missing), where)
         except damaged as error:
             raise DataError(
                 f"{where}: is a damaged Parquet file ({one_line(error)}); export it again."
@@ -95,8 +96,9 @@ def _names(file: Any, options: ParquetOptions, where: str) -> tuple[str, ...]:
 
 
 def _read(
-    file: Any, names: tuple[str, ...], used: tuple[str, ...], missing: frozenset[str], where: str
-) -> RawTable:
+    file: Any, names: tuple[str, ...], used: tuple[str, ...], words: frozenset[str],
+    missing: frozenset[str], where: str,
+) -> RawTable:  # fmt: skip
     """Return the columns in use, read a batch at a time so that their size is watched."""
     rows = int(file.metadata.num_rows)
     if rows < 1:
@@ -124,7 +126,7 @@ def _read(
                 "split it into parts."
             )
         for name, column in zip(own, used, strict=True):
-            parts[column].append(_values(batch.column(name), missing))
+            parts[column].append(_values(batch.column(name), missing, spell=column in words))
     if count != rows:
         raise DataError(f"{where}: holds {count:,} of the {rows:,} rows that it claims.")
     return RawTable(rows=rows, columns={name: _joined(found) for name, found in parts.items()})
@@ -146,8 +148,11 @@ def _check_type(kind: Any, where: str) -> None:
         )
 
 
-def _values(column: Any, missing: frozenset[str]) -> Array:
-    """Return a part of a column: numbers with NaN for nulls, or text with None."""
+def _values(column: Any, missing: frozenset[str], *, spell: bool) -> Array:
+    """Return a part of a column: numbers with NaN for nulls, or text with None.
+
+    Whole numbers and truths are spelled where names are asked for: 1 is "1", true "True".
+    """
     from pyarrow import types
 
     if types.is_dictionary(column.type):
@@ -158,6 +163,9 @@ def _values(column: Any, missing: frozenset[str]) -> Array:
     if types.is_decimal(kind):
         values = [np.nan if value is None else float(value) for value in column.to_pylist()]
         return np.array(values, dtype=np.float64)
+    if spell and (types.is_integer(kind) or types.is_boolean(kind)):
+        names = [None if value is None else str(value) for value in column.to_pylist()]
+        return np.array(names, dtype=object)
     if types.is_integer(kind) and not column.null_count:
         return np.asarray(column.to_numpy(zero_copy_only=False))
     if types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind):

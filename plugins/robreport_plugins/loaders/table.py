@@ -83,6 +83,5 @@ class CsvLoader:
         data = read_text(path, options.encoding, where)
         text = DelimitedText(data, form, options.names, where)
         columns = find_columns(options, source.declared_schema, text.names, source.role, where)
-        group = () if columns.group is None else (columns.group,)
-        table = text.read(columns.used, (*columns.categorical, *group))
+        table = text.read(columns.used, columns.spelled(source.task))
         return table_data(table, columns, text.names, source, where)

@@ -38,6 +38,11 @@ class TableColumns:
         more = [name for name in (self.label, self.group) if name is not None]
         return tuple(dict.fromkeys([*self.features, *more]))
 
+    def spelled(self, task: str) -> frozenset[str]:
+        """Return the columns whose values are names, read as the file spells them."""
+        label = None if task == "regression" else self.label
+        return frozenset(n for n in (*self.categorical, self.group, label) if n is not None)
+
 
 def find_columns(
     options: TableOptions, schema: Mapping[str, Any], names: Sequence[str], role: str, where: str

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from robreport import DataError, LoadedData, SplitSource
+from robreport import DataError, LoadedData, SplitSource, names_in_order
 from robreport_plugins.loaders.bounded import LARGEST
-from robreport_plugins.loaders.labels import named_codes
+from robreport_plugins.loaders.labels import (
+    check_lengths,
+    name_finder,
+    named_codes,
+    whole_number,
+)
 from robreport_plugins.loaders.raw_table import RawTable
 from robreport_plugins.loaders.seeded_split import Part, part_of_role, split_rows
 from robreport_plugins.loaders.table_columns import TableColumns
@@ -19,6 +24,8 @@ from robreport_plugins.loaders.wording import did_you_mean, listed, shown
 
 Array = npt.NDArray[Any]
 Rows = npt.NDArray[np.int64]
+
+LONGEST_CATEGORY = 1000
 
 
 def table_data(
@@ -60,8 +67,7 @@ def table_data(
     rows, share = _rows(options, source, y, len(kept), where)
     groups = None
     if columns.group is not None:
-        words = [word or "" for word in table.text(columns.group)]
-        groups = np.array(words, dtype=np.str_)[kept][rows] if words else None
+        groups = _groups(table, columns.group, kept[rows], where)
     return LoadedData(
         x=x[rows],
         y=None if y is None else y[rows],
@@ -78,6 +84,20 @@ def table_data(
         groups=groups,
         group=columns.group or "",
     )
+
+
+def _groups(table: RawTable, name: str, rows: Rows, where: str) -> Array:
+    """Return the groups of rows as an array, each of whose texts has room for the longest."""
+    words = table.text(name)
+    found = [words[row] or "" for row in rows.tolist()]
+    check_lengths(found, f"{where}, column {shown(name)}", "a group's name")
+    size = 4 * len(found) * max(map(len, found), default=0)
+    if size > LARGEST:
+        raise DataError(
+            f"{where}, column {shown(name)}: its groups need {size:,} bytes, more than "
+            f"{LARGEST:,}; give them shorter names, or split the table into parts."
+        )
+    return np.array(found, dtype=np.str_)
 
 
 def _file_name(path: str) -> str:
@@ -141,7 +161,9 @@ def _codes(
 
     What only this file has is numbered in its order; all splits get one numbering afterwards.
     """
-    names = declared or _in_order({value for value in values if value is not None})
+    found = {value for value in values if value is not None}
+    check_lengths(found, where, "a category", LONGEST_CATEGORY)
+    names = declared or names_in_order(found)
     code_of = {name: float(code) for code, name in enumerate(names)}
     codes = np.full(len(values), np.nan)
     for row, value in enumerate(values):
@@ -157,13 +179,6 @@ def _codes(
     return codes, names
 
 
-def _in_order(names: set[str]) -> tuple[str, ...]:
-    try:
-        return tuple(sorted(names, key=lambda name: (int(name), name)))
-    except ValueError:
-        return tuple(sorted(names))
-
-
 def _labels(
     table: RawTable, label: str, kept: Rows, source: SplitSource, where: str
 ) -> tuple[Array, tuple[str, ...]]:
@@ -176,15 +191,25 @@ def _labels(
         except DataError as error:
             said = str(error).removesuffix(".")
             raise DataError(f"{said} (a regression needs numbers).") from None
-    column = table.columns[label]
-    values: list[Any] = column[kept].tolist()
-    if column.dtype.kind == "O" or options.label_map:
-        words = table.text(label)
-        values = [options.label_map.get(str(words[row]), words[row]) for row in kept.tolist()]
-    return named_codes(values, _declared_classes(values, source), where)
+    words = table.text(label)
+    # rows without a label are not among those kept
+    found = [str(words[row]) for row in kept.tolist()]
+    if options.label_map:
+        found = _mapped(found, options.label_map, table.decimal)
+    declared = _declared_classes(found, source)
+    return named_codes(found, declared, where, decimal=table.decimal)
 
 
-def _declared_classes(values: list[Any], source: SplitSource) -> tuple[str, ...]:
+def _mapped(found: list[str], label_map: Mapping[str, str], decimal: str) -> list[str]:
+    """Return the labels that are meant; where the map has "1", also for "1.0"."""
+    meant = {
+        text: label_map.get(text, label_map.get(whole_number(text, decimal), text))
+        for text in dict.fromkeys(found)
+    }
+    return [meant[text] for text in found]
+
+
+def _declared_classes(found: list[str], source: SplitSource) -> tuple[str, ...]:
     """Return the declared order of the classes: the loader's, or the schema's where it has each.
 
     The schema's names may also be display names of other labels, such as 0 and 1.
@@ -193,4 +218,5 @@ def _declared_classes(values: list[Any], source: SplitSource) -> tuple[str, ...]
     if options.classes:
         return options.classes
     names = tuple(source.declared_schema.get("classes") or ())
-    return names if {str(value) for value in dict.fromkeys(values)} <= set(names) else ()
+    same = name_finder(names)
+    return names if all(same(text) for text in dict.fromkeys(found)) else ()

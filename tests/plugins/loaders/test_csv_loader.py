@@ -215,6 +215,102 @@ def test_labels_spelled_in_two_ways(write: Any, load_data: Any) -> None:
     assert words.classes == ("bad", "good")
 
 
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        ("01 02 01", ("01", "02")),
+        ("TRUE FALSE TRUE", ("FALSE", "TRUE")),
+        ("True False True", ("False", "True")),
+        ("1.0 0.0 1.0", ("0", "1")),  # what whole numbers beside missing ones are written as
+        ("-1 1.00 -1.", ("-1", "1")),
+        ("-0.0 1 1", ("0", "1")),
+        ("10 9 2", ("2", "9", "10")),
+        ("10 9 b", ("10", "9", "b")),
+        ("1e3 20 20", ("20", "1e3")),
+        ("12345678901234567890123 12345678901234567890122 7",
+         ("7", "12345678901234567890122", "12345678901234567890123")),
+        ("\u0661 \u0662 \u0661", ("\u0661", "\u0662")),
+    ],
+)  # fmt: skip
+def test_labels_are_read_as_they_are_spelled(
+    labels: str, classes: tuple[str, ...], write: Any, load_data: Any
+) -> None:
+    words = labels.split()
+    write("a,y\n" + "".join(f"{i},{word}\n" for i, word in enumerate(words)))
+    data = load_data(LOADER, path="t.csv", label="y")
+    assert data.classes == classes
+    whole = {"1.0": "1", "0.0": "0", "1.00": "1", "-1.": "-1", "-0.0": "0"}
+    assert [data.classes[code] for code in data.y] == [whole.get(word, word) for word in words]
+
+
+def test_declared_classes_are_found_however_a_number_is_spelled(
+    write: Any, load_data: Any, refused: Check
+) -> None:
+    write("a,y\n1,1.0\n2,\n3,2.0\n")
+    options = {"path": "t.csv", "label": "y", "missing_values": "drop"}
+    for declared in (("2", "1"), ("2.0", "1.0"), ("02", "01")):
+        for said in ({"classes": declared}, {"schema": {"classes": declared}}):
+            data = load_data(LOADER, **options, **said)
+            assert data.classes == declared
+            assert data.y.tolist() == [1, 0], said
+    for label_map in ({"1": "good", "2": "bad"}, {"1.0": "good", "2.0": "bad"}):
+        data = load_data(LOADER, **options, label_map=label_map)
+        assert [data.classes[code] for code in data.y] == ["good", "bad"]
+    refused(lambda: load_data(LOADER, classes=("1", "3"), **options), "has labels '2.0'")
+    write("a;y\n1,5;1,0\n2,5;0,0\n")
+    comma = {"path": "t.csv", "label": "y", "delimiter": ";", "decimal": ","}
+    assert load_data(LOADER, **comma).classes == ("0", "1")
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ("1 01", "'01' and '1', two spellings of one number"),
+        ("1 01 a", "two spellings of one number"),
+        ("0.5 1", "no whole numbers (such as '0.5')"),
+        ("inf 1", "no whole numbers (such as 'inf')"),
+        ("1 " + "x" * 201, "a label has 201 characters; at most 200"),
+    ],
+)
+def test_labels_that_could_be_read_in_two_ways(
+    labels: str, words: str, write: Any, load_data: Any, refused: Check
+) -> None:
+    found = labels.split()
+    write("a,y\n" + "".join(f"{i},{word}\n" for i, word in enumerate(found)))
+    refused(lambda: load_data(LOADER, path="t.csv", label="y"), "column 'y'", words)
+    if len(labels) < 200:
+        told = load_data(LOADER, path="t.csv", label="y", classes=tuple(found))
+        assert told.y.tolist() == list(range(len(found)))
+
+
+def test_a_long_text_does_not_pad_the_others(write: Any, load_data: Any, refused: Check) -> None:
+    import tracemalloc
+
+    rows = "".join(f"{i},g{i % 3},{i % 2}\n" for i in range(3000))
+    write(f"a,g,y\n0,{'x' * 1_000_000},0\n{rows}")
+    tracemalloc.start()
+    try:
+        for schema in (
+            {"label": "y", "group": "g", "drop": ["g"]}, {"label": "g"},
+            {"label": "y", "categorical": ["g"]},
+        ):  # fmt: skip
+            refused(lambda s=schema: load_data(LOADER, path="t.csv", schema=s), "1,000,000 char")
+        assert tracemalloc.get_traced_memory()[1] < 100e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_every_kind_of_line_end_is_counted(
+    write: Any, load_data: Any, refused: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("robreport_plugins.loaders.delimited.LARGEST", 8 * 60)
+    for end in ("\n", "\r", "\r\n"):
+        write(end.join(["a,y", *["1,0", "2,1"] * 10]))
+        assert len(load_data(LOADER, path="t.csv", label="y").x) == 20
+        write(end.join(["a,y", *["1,0", "2,1"] * 15]))
+        refused(lambda: load_data(LOADER, path="t.csv", label="y"), "about 62 cells")
+
+
 def test_sets_without_a_label(write: Any, load_data: Any, refused: Check) -> None:
     write("a,b\n1,2\n")
     assert load_data(LOADER, "ood.x", path="t.csv", schema={"label": "y"}).y is None
@@ -398,9 +494,10 @@ def test_a_bomb_is_not_unpacked(
         ("a,,y\n1,2,0\n", "column 2 has no name"),
         ("1,1,0\n2,3,1\n", "header = false"),
         ("a,y\n1,0,5\n", "rows differ"),
-        ("a,y\n1,0\n2,0,5\n", "rows differ"),
+        ("a,y\n1,0\n2,0,5\n", "line 3 has 3, and those before it 2"),
         ("a,b,y\n1,0\n", "rows differ"),
-        ('a,y\n"1,0\n', "quotes do not close"),
+        ('a,y\n"1,0\n', "a quote is opened in row 1 (counted from 0) and never closed"),
+        ('a,y\n1,0\n"x,0\n', "a quote is opened in row 2 (counted from 0)"),
         (b"a,y\n\xff\xfe,0\n", "not UTF-8"),
         (b"a,y\n1\x00,0\n", "zero bytes"),
         ("y\n1\n", "no column beside the label"),

@@ -261,3 +261,34 @@ def test_options() -> None:
     for bad in ({}, {"path": ""}, {"path": "a", "scale": 0}, {"path": "a", "layout": "HW"}):
         with pytest.raises(ValidationError):
             LOADER.Options(**bad)
+
+
+def test_what_is_held_in_memory_is_bounded_not_what_is_stored(
+    tmp_path: Path, load_data: Any, refused: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A byte becomes a number of eight bytes, or of four in an image."""
+    monkeypatch.setattr("robreport_plugins.loaders.npz.LARGEST", 8000)
+    y = np.arange(100) % 2
+    np.savez(tmp_path / "d.npz", x=np.ones((100, 10), np.uint8), y=y)
+    assert load_data(LOADER, path="d.npz").x.nbytes == 8000
+    np.savez(tmp_path / "d.npz", x=np.ones((100, 11), np.uint8), y=y)
+    refused(lambda: load_data(LOADER, path="d.npz"), "1,100 values need 8,800 bytes in memory")
+    np.savez(tmp_path / "d.npz", x=np.ones((100, 1, 4, 5), np.uint8), y=y)
+    assert load_data(LOADER, path="d.npz").x.nbytes == 8000
+    np.savez(tmp_path / "d.npz", x=np.ones((100, 3, 7), np.uint8), y=y)
+    refused(lambda: load_data(LOADER, path="d.npz"), "need 8,400 bytes in memory")
+
+
+def test_what_packs_too_well_and_texts_that_are_too_long(
+    tmp_path: Path, load_data: Any, refused: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    y = np.arange(100) % 2
+    names = np.array(["a" * 200, "b"])[y]
+    np.savez(tmp_path / "d.npz", x=np.ones((100, 2)), y=names, g=names)
+    data = load_data(LOADER, path="d.npz", group="g")
+    assert data.classes == ("a" * 200, "b")
+    np.savez(tmp_path / "d.npz", x=np.ones((100, 2)), y=y, g=np.array(["a" * 201, "b"])[y])
+    refused(lambda: load_data(LOADER, path="d.npz", group="g"), "array 'g'", "201 characters")
+    monkeypatch.setattr("robreport_plugins.loaders.bounded._ALWAYS", 1 << 18)
+    np.savez_compressed(tmp_path / "d.npz", x=np.zeros((100, 4000)), y=y)
+    refused(lambda: load_data(LOADER, path="d.npz"), "3,200,000 bytes", "not believable")
