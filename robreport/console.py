@@ -98,7 +98,7 @@ def forecast_json(prepared: Prepared, forecasts: list[Forecast]) -> dict[str, An
         "models": plain(tuple(prepared.models.values())),
         "data": plain(tuple(prepared.splits.values())),
         "problems": prepared.problems,
-        "warnings": list(data_warnings(prepared.splits.values())),
+        "warnings": list(data_warnings(prepared.splits.values(), prepared.schema_json())),
         "plan": [
             {
                 "measurement": f.unit.key,
@@ -136,7 +136,7 @@ def print_forecast(prepared: Prepared, forecasts: list[Forecast]) -> None:
         status = f"{words[f.action]}: {f.reason}" if f.reason else words[f.action]
         rows.append((f.unit.key, f.unit.metric.id, status, time or "not known yet"))
     print_rows(("measurement", "metric", "plan", "time"), rows)
-    for warning in data_warnings(prepared.splits.values()):
+    for warning in data_warnings(prepared.splits.values(), prepared.schema_json()):
         typer.echo(f"warning: {printable(warning, 400)}")
     for problem in prepared.problems:
         typer.echo(f"robreport: {problem}", err=True)

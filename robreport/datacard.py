@@ -97,6 +97,56 @@ class Overlap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Grouping:
+    """Which groups the rows of a split belong to, by the column that `[data] schema` names.
+
+    Attributes
+    ----------
+    column : str
+    groups : int
+        Different groups.
+    largest : int
+        Rows of the largest one.
+    without : int
+        Rows that belong to none, since the value is missing.
+    """
+
+    column: str
+    groups: int
+    largest: int
+    without: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedGroups:
+    """How many groups of a split have rows in another split too.
+
+    Attributes
+    ----------
+    other : str
+        Role of the other split.
+    groups, rows : int
+        Groups of this split that the other has, and their rows here.
+    examples : tuple of str
+        The first few.
+    """
+
+    other: str
+    groups: int
+    rows: int
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unlearned:
+    """Classes of a split that no declared row of train has: how many, their rows, a few names."""
+
+    classes: int
+    rows: int
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SplitCard:
     """What one split holds.
 
@@ -120,7 +170,16 @@ class SplitCard:
     features : tuple of FeatureCard
         Of a table; of one with very many columns the most unusual, in the order of the columns.
     overlaps : tuple of Overlap
-        With the other splits that this one is compared with.
+        With the other splits that this one is compared with: rows in use here, looked for among
+        all rows that are declared of the other, also those that its limit leaves out.
+    declared : int
+        Rows of the split before its limit; 0 in records of before it was counted.
+    grouping : Grouping or None
+        None where no group column is declared.
+    shared_groups : tuple of SharedGroups
+        With the same other splits as `overlaps`, counted in the same way.
+    unlearned : Unlearned or None
+        None where there is nothing of the kind, or no train split with labels to compare with.
     """
 
     values: int
@@ -134,6 +193,10 @@ class SplitCard:
     target: TargetRange | None = None
     features: tuple[FeatureCard, ...] = ()
     overlaps: tuple[Overlap, ...] = ()
+    declared: int = 0
+    grouping: Grouping | None = None
+    shared_groups: tuple[SharedGroups, ...] = ()
+    unlearned: Unlearned | None = None
 
 
 def unusual_first(features: Iterable[FeatureCard]) -> list[FeatureCard]:
@@ -170,6 +233,25 @@ def card_problem(card: SplitCard, n: int) -> str:
             (f"overlaps.{i}.rows", overlap.rows, n),
             (f"overlaps.{i}.same_label", overlap.same_label, overlap.rows),
             (f"overlaps.{i}.other_label", overlap.other_label, overlap.rows),
+        ]
+    if card.declared:
+        counted.append(("the number of rows in use", n, card.declared))
+    if card.grouping is not None:
+        counted += [
+            ("grouping.without", card.grouping.without, n),
+            ("grouping.groups", card.grouping.groups, n - card.grouping.without),
+            ("grouping.largest", card.grouping.largest, n - card.grouping.without),
+        ]
+    for i, shared in enumerate(card.shared_groups):
+        groups = 0 if card.grouping is None else card.grouping.groups
+        counted += [
+            (f"shared_groups.{i}.groups", shared.groups, groups),
+            (f"shared_groups.{i}.rows", shared.rows, n),
+        ]
+    if card.unlearned is not None:
+        counted += [
+            ("unlearned.rows", card.unlearned.rows, n),
+            ("unlearned.classes", card.unlearned.classes, card.unlearned.rows),
         ]
     for name, value, most in counted:
         if value is not None and not 0 <= value <= most:

@@ -1,15 +1,18 @@
-"""What the data itself gives reason to say: rows in two splits, and classes that hardly occur."""
+"""What the data itself gives reason to say: rows and groups in two splits, and strange classes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from robreport.datacard import Overlap
+from robreport.datacard import Overlap, SharedGroups
 from robreport.outcome import SplitFacts
 from robreport.result import Finding, Severity
 
 OVERLAP_TABLE = "data-overlap"
 """Id of the table that is the evidence."""
+GROUPS_TABLE = "data-groups"
+CARD_TABLE = "data-card"
 SERIOUS_SHARE = 0.01
 UNEVEN = 10.0
 """From this ratio of the largest class to the smallest on, classes are called uneven."""
@@ -20,14 +23,22 @@ _SPLIT_ANEW = (
 )
 
 
-def data_findings(data: Iterable[SplitFacts]) -> tuple[Finding, ...]:
-    """Return a finding for each pair of splits that share rows which they should not share.
+def data_findings(
+    data: Iterable[SplitFacts], schema: Mapping[str, Any] | None = None
+) -> tuple[Finding, ...]:
+    """Return a finding for each pair of splits that share rows or groups which they should not
+    share, and for each split with classes that train lacks.
 
     Rows of test that stand in train: high above 1 % of the test rows, or where a label differs;
     else medium. Other pairs: medium above 1 %, else low. A shifted set may hold rows of test as
     they are, and an extra set may be anything: these are no findings.
+
+    Shared groups: medium for test and train, low for other pairs; none where the column is
+    declared sensitive in `schema`, since any split has rows of each sex or each origin.
+    Classes that train lacks: high above 1 % of the rows of test, medium below, low elsewhere.
     """
     found = []
+    sensitive = () if schema is None else schema.get("sensitive") or ()
     for split in data:
         for overlap in overlaps_of(split):
             effect = effect_of(split, overlap)
@@ -46,13 +57,71 @@ def data_findings(data: Iterable[SplitFacts]) -> tuple[Finding, ...]:
                     affected=split.role,
                 )
             )
+        found += _unlearned(split)
+        found += _of_groups(split, sensitive)
     return tuple(found)
 
 
-def data_warnings(data: Iterable[SplitFacts]) -> tuple[str, ...]:
-    """Return one line for each overlap that is a finding, and for each uneven or empty class."""
+def _unlearned(split: SplitFacts) -> list[Finding]:
+    strange = split.card.unlearned if split.card is not None else None
+    # an extra set may be anything
+    if strange is None or split.role.startswith("extra."):
+        return []
+    severity: Severity = "low"
+    if split.role == "test":
+        severity = "high" if strange.rows > SERIOUS_SHARE * split.n else "medium"
+    classes = "class" if strange.classes == 1 else "classes"
+    noun = "row" if split.n == 1 else "rows"
+    return [
+        Finding(
+            severity=severity,
+            claim=f"{strange.rows:,} of {split.n:,} {split.role} {noun} "
+            f"({_percent(strange.rows, split.n)}) are of {strange.classes:,} {classes} that no "
+            f"row of train has{_named(strange.examples, strange.classes)}: a model that learned "
+            "from train cannot answer them rightly",
+            evidence=(CARD_TABLE,),
+            recommendation="See whether these labels are other spellings of known ones; if not, "
+            "declare the data that the model learned them from, or leave these rows out",
+            affected=split.role,
+        )
+    ]
+
+
+def _of_groups(split: SplitFacts, sensitive: Sequence[str]) -> list[Finding]:
+    card = split.card
+    if card is None or card.grouping is None or card.grouping.column in sensitive:
+        return []
+    found = []
+    for shared in card.shared_groups:
+        if not shared.groups or not effect_of(split, _as_overlap(shared)):
+            continue
+        found.append(
+            Finding(
+                severity="medium" if (split.role, shared.other) == ("test", "train") else "low",
+                claim=f"{shared.groups:,} of {card.grouping.groups:,} groups of {split.role} "
+                f"({card.grouping.column!r}) also have rows in {shared.other}"
+                f"{_named(shared.examples, shared.groups)}, with {shared.rows:,} of {split.n:,} "
+                f"rows of {split.role}: rows of one group are alike, so what is measured on them "
+                "need not hold for groups that are new to the model",
+                evidence=(GROUPS_TABLE,),
+                recommendation="Split the source so that each group is in one split only; or "
+                "leave schema.group out, if rows of one group are no more alike than others",
+                affected=split.role,
+            )
+        )
+    return found
+
+
+def _as_overlap(shared: SharedGroups) -> Overlap:
+    return Overlap(other=shared.other, rows=shared.rows)
+
+
+def data_warnings(
+    data: Iterable[SplitFacts], schema: Mapping[str, Any] | None = None
+) -> tuple[str, ...]:
+    """Return one line for each finding, and for each uneven or empty class."""
     splits = tuple(data)
-    lines = [f"{finding.severity}: {finding.claim}." for finding in data_findings(splits)]
+    lines = [f"{finding.severity}: {finding.claim}." for finding in data_findings(splits, schema)]
     return (*lines, *(f"{line}." for split in splits for line in _uneven(split)))
 
 
@@ -144,10 +213,10 @@ def _uneven(split: SplitFacts) -> Sequence[str]:
     )
 
 
-def _named(names: Sequence[str], most: int = 5) -> str:
+def _named(names: Sequence[str], count: int = 0, most: int = 5) -> str:
     if not names:
         return ""
-    more = ", …" if len(names) > most else ""
+    more = ", …" if max(count, len(names)) > min(most, len(names)) else ""
     return f" ({', '.join(repr(name) for name in names[:most])}{more})"
 
 

@@ -21,7 +21,7 @@ from robreport.outcome import SplitFacts
 from robreport.plan import CALIBRATION_SHARE, Plan
 
 _ANSWER = "splits.json"
-_FORM = 3
+_FORM = 4
 """Of the answer; one of another form is not used again."""
 
 

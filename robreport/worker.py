@@ -50,21 +50,16 @@ def load_data(payload: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
     task, seed = payload["task"], payload["seed"]
     problems: dict[str, str] = {}
     loaded: dict[str, LoadedData] = {}
+    whole: dict[str, LoadedData] = {}
     planned = payload["splits"]
     for i, split in enumerate(planned):
         role = split["role"]
         tell(i, len(planned), f"loading {role}")
+        if split["carved_from"]:
+            continue
         try:
-            if split["carved_from"]:
-                if "test" in loaded:
-                    part, rest = inputs.carve(loaded["test"], split["share"], seed)
-                    loaded |= {"test": rest, role: part}
-                else:
-                    problems[role] = f"data.{role}: the test split that it is cut from is missing."
-                continue
             data = _load_split(registry, split, payload)
-            data = inputs.check_structure(data, role, task)
-            loaded[role] = inputs.take(data, split["limit"], split["shuffle"], seed, role)
+            loaded[role] = inputs.check_structure(data, role, task)
         except RobreportError as error:
             problems[role] = str(error)
         except MemoryError:
@@ -84,9 +79,15 @@ def load_data(payload: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
                 target=_target(declared), columns=unify_columns(loaded, declared),
                 positive=declared.get("positive") or "",
             )  # fmt: skip
+            # only now, so that all of what is declared says what labels and columns are
+            whole = _cut(loaded, planned, seed)
         except DataError as error:
             problems |= dict.fromkeys(loaded, str(error))
             loaded = {}
+    # a split that is cut from another one shares what is wrong with it
+    for split in planned:
+        if split["carved_from"] and split["role"] not in loaded:
+            problems[split["role"]] = problems.get("test", "data.test: it is not declared.")
     for role, data in loaded.items():
         loader = next(split["loader"] for split in planned if split["role"] == role)
         try:
@@ -96,7 +97,7 @@ def load_data(payload: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
         except DataError as error:
             problems[role] = str(error)
     tell(len(planned), len(planned), "describing the data")
-    facts = _described(facts, schema, Path(payload["out"]))
+    facts = _described(facts, schema, Path(payload["out"]), whole)
     tell(len(planned), len(planned), "loaded")
     listed = []
     for split in planned:
@@ -111,6 +112,28 @@ def load_data(payload: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
         "labelled": [role for role in facts if loaded[role].y is not None],
         "schema": plain(schema) if schema is not None else None,
     }
+
+
+def _cut(
+    loaded: dict[str, LoadedData], planned: Sequence[Mapping[str, Any]], seed: int
+) -> dict[str, LoadedData]:
+    """Leave of each split what its limit lets through (in place); return those that it cut.
+
+    Then a split that nobody declared is carved from another one.
+    """
+    whole: dict[str, LoadedData] = {}
+    for split in planned:
+        role = split["role"]
+        if role in loaded:
+            every = loaded[role]
+            loaded[role] = inputs.take(every, split["limit"], split["shuffle"], seed, role)
+            if loaded[role] is not every:
+                whole[role] = every
+    for split in planned:
+        if split["carved_from"] and "test" in loaded:
+            part, rest = inputs.carve(loaded["test"], split["share"], seed)
+            loaded |= {"test": rest, split["role"]: part}
+    return whole
 
 
 def _class_order(
@@ -136,11 +159,21 @@ def _target(declared: Mapping[str, Any]) -> str:
 
 
 def _described(
-    facts: Mapping[str, SplitFacts], schema: DataSchema | None, folder: Path
+    facts: Mapping[str, SplitFacts],
+    schema: DataSchema | None,
+    folder: Path,
+    whole: Mapping[str, LoadedData],
 ) -> dict[str, SplitFacts]:
-    """Return the facts with the card of each kept split."""
+    """Return the facts with the card of each kept split; `whole` are those that a limit cut."""
     splits = {role: inputs.open_split(found, folder / role) for role, found in facts.items()}
-    cards = make_cards(splits, schema) if schema is not None else {}
+    uncut = {
+        role: Split(
+            role=role, x=data.x, y=data.y, digest="", groups=data.groups,
+            index=np.arange(len(data.x)) if data.index is None else data.index,
+        )
+        for role, data in whole.items() if role in splits
+    }  # fmt: skip
+    cards = make_cards(splits, schema, uncut) if schema is not None else {}
     return {role: replace(found, card=cards.get(role)) for role, found in facts.items()}
 
 

@@ -7,8 +7,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from robreport.datacard import Balance, Overlap, SplitCard, TargetRange
-from robreport.datafindings import OVERLAP_TABLE, data_findings, data_warnings, reasons_of
+from robreport.datacard import (
+    Balance,
+    Grouping,
+    Overlap,
+    SharedGroups,
+    SplitCard,
+    TargetRange,
+    Unlearned,
+)
+from robreport.datafindings import (
+    CARD_TABLE,
+    GROUPS_TABLE,
+    OVERLAP_TABLE,
+    data_findings,
+    data_warnings,
+    reasons_of,
+)
 from robreport.outcome import SplitFacts
 
 
@@ -108,3 +123,49 @@ def test_without_cards_nothing_is_said() -> None:
     bare = SplitFacts(role="test", loader="", n=0, shape=(), dtype="", digest="", source="")
     assert data_findings([bare]) == ()
     assert data_warnings([bare]) == ()
+
+
+TEAMS = Grouping(column="team", groups=9, largest=200, without=0)
+
+
+@pytest.mark.parametrize(
+    ("role", "other", "severity"),
+    [
+        ("test", "train", "medium"),
+        ("test", "calibration", "low"),
+        ("calibration", "train", "low"),
+        ("shift.dark", "train", "low"),
+        ("shift.dark", "test", None),
+        ("extra.any", "train", None),
+    ],
+)
+def test_how_grave_shared_groups_are(role: str, other: str, severity: str | None) -> None:
+    shared = SharedGroups(other=other, groups=7, rows=300, examples=("a", "b"))
+    split = facts(role, 1000, grouping=TEAMS, shared_groups=(shared,))
+    found = data_findings([split], {"sensitive": ["sex"]})
+    assert [finding.severity for finding in found] == ([severity] if severity else [])
+    for finding in found:
+        assert finding.evidence == (GROUPS_TABLE,)
+        assert finding.claim.startswith(
+            f"7 of 9 groups of {role} ('team') also have rows in {other} ('a', 'b', …), with 300 "
+            f"of 1,000 rows of {role}: "
+        )
+    # every split has rows of each sex, and that is no leak
+    assert data_findings([split], {"sensitive": ["team"]}) == ()
+    apart = facts(role, 1000, grouping=TEAMS, shared_groups=(SharedGroups(other=other, groups=0,
+                                                                        rows=0),))  # fmt: skip
+    assert data_findings([apart]) == ()
+
+
+@pytest.mark.parametrize(
+    ("role", "rows", "severity"),
+    [("test", 11, "high"), ("test", 10, "medium"), ("shift.dark", 900, "low"),
+     ("calibration", 5, "low"), ("extra.any", 900, None)],
+)  # fmt: skip
+def test_how_grave_labels_are_that_train_lacks(role: str, rows: int, severity: str | None) -> None:
+    split = facts(role, 1000, unlearned=Unlearned(classes=2, rows=rows, examples=("x", "y")))
+    found = data_findings([split])
+    assert [finding.severity for finding in found] == ([severity] if severity else [])
+    for finding in found:
+        assert finding.evidence == (CARD_TABLE,)
+        assert "of 2 classes that no row of train has ('x', 'y'): " in finding.claim

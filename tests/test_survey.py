@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -335,3 +336,79 @@ def test_a_card_that_contradicts_itself_is_told(change: dict[str, Any], words: s
     sound = plain(cards(split("test", [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]], [0, 1, 1]))["test"])
     card = adapter(SplitCard).validate_python({**sound, **change})
     assert words in card_problem(card, 3)
+
+
+def brute_card(x: Any, y: Any, groups: Any, other: tuple[Any, Any, Any]) -> tuple[int, ...]:
+    """Rows, groups and classes that two splits share, row by row."""
+    there = [tuple(row) for row in other[0].tolist()]
+    rows = sum(tuple(row) in there for row in x.tolist())
+    named = {g for g in groups if g} & {g for g in other[2] if g}
+    strange = set(y.tolist()) - set(other[1].tolist())
+    return (
+        rows, len(named), sum(g in named for g in groups), len(strange),
+        sum(label in strange for label in y.tolist()),
+    )  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 12), st.integers(1, 12), st.booleans())
+def test_what_is_shared_is_looked_for_in_all_that_is_declared(
+    seed: int, here: int, there: int, cut: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+
+    def made(n: int) -> tuple[Any, Any, Any]:
+        x = rng.integers(0, 3, size=(n, 2)).astype(float)
+        names = np.array(["", "a", "b", "cc", "dd"])[rng.integers(0, 5, n)]
+        return x, rng.integers(0, 4, n), names
+
+    whole, used = made(there), made(here)
+    keep = rng.permutation(there)[: max(1, there // 3)] if cut else np.arange(there)
+    train = split("train", whole[0][keep], whole[1][keep], groups=whole[2][keep], index=keep)
+    test = split("test", used[0], used[1], groups=used[2])
+    uncut = {"train": split("train", whole[0], whole[1], groups=whole[2])} if cut else {}
+    names = ("p", "q", "r", "s")
+    found = make_cards({"train": train, "test": test}, schema(classes=names, group="team"), uncut)
+    card = found["test"]
+    (overlap,), (shared,) = card.overlaps, card.shared_groups
+    lost = card.unlearned
+    assert brute_card(*used, whole) == (
+        overlap.rows, shared.groups, shared.rows, lost.classes if lost else 0,
+        lost.rows if lost else 0,
+    )  # fmt: skip
+    for mine, other in overlap.examples:  # numbered as in the sources
+        np.testing.assert_array_equal(used[0][mine], whole[0][other])
+    assert (card.declared, found["train"].declared) == (here, there)
+    own = Counter(g for g in used[2].tolist() if g)
+    assert card.grouping is not None
+    assert (card.grouping.column, card.grouping.groups) == ("team", len(own))
+    assert card.grouping.largest == max(own.values(), default=0)
+    assert card.grouping.without == here - sum(own.values())
+    for role, n in (("train", len(keep)), ("test", here)):
+        assert card_problem(found[role], n) == ""
+        kind = adapter(SplitCard)
+        assert kind.validate_python(from_json(to_json(plain(found[role])), "card")) == found[role]
+
+
+def test_a_card_of_groups_that_contradicts_itself_is_told() -> None:
+    x = np.arange(8.0).reshape(4, 2)
+    made = make_cards(
+        {"train": split("train", x, [0, 0, 0, 0], groups=np.array(["a", "b", "b", ""])),
+         "test": split("test", x, [0, 1, 1, 1], groups=np.array(["b", "b", "c", "c"]))},
+        schema(group="g"),
+    )["test"]  # fmt: skip
+    assert card_problem(made, 4) == ""
+    (shared,), grouping, lost = made.shared_groups, made.grouping, made.unlearned
+    assert grouping is not None
+    assert lost is not None
+    assert (shared.groups, shared.rows, shared.examples, lost.examples) == (1, 2, ("b",), ("b",))
+    for wrong, words in (
+        ({"shared_groups": (replace(shared, groups=3),)}, "shared_groups.0.groups is 3"),
+        ({"shared_groups": (replace(shared, rows=5),)}, "shared_groups.0.rows is 5"),
+        ({"grouping": replace(grouping, without=-1)}, "grouping.without is -1"),
+        ({"grouping": replace(grouping, largest=5)}, "grouping.largest is 5"),
+        ({"grouping": None}, "shared_groups.0.groups is 1"),
+        ({"unlearned": replace(lost, classes=4)}, "unlearned.classes is 4"),
+        ({"declared": 3}, "the number of rows in use is 4"),
+    ):
+        assert words in card_problem(replace(made, **wrong), 4)

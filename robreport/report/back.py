@@ -36,7 +36,7 @@ def findings_of(
     # what is wrong with the data comes first among equals: it touches every measurement
     raised = [
         (finding, ["Data"], [anchors.of(name) for name in finding.evidence])
-        for finding in data_findings(run.data)
+        for finding in data_findings(run.data, run.schema)
     ]
     for entry in entries:
         for outcome in entry.computed:

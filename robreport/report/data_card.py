@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from robreport.datacard import FeatureCard, SplitCard, unusual_first
-from robreport.datafindings import OVERLAP_TABLE, effect_of, overlaps_of, reasons_of
+from robreport.datafindings import (
+    CARD_TABLE,
+    GROUPS_TABLE,
+    OVERLAP_TABLE,
+    effect_of,
+    overlaps_of,
+    reasons_of,
+)
 from robreport.document import Block, Callout, Note, Prose, TableBlock
 from robreport.outcome import AuditRun, SplitFacts
 from robreport.report import numbers, wording
@@ -30,6 +37,7 @@ def card_blocks(run: AuditRun, anchors: Anchors) -> list[Block]:
     blocks: list[Block] = [_splits_table(run, described, anchors)]
     blocks += _classes(run, anchors)
     blocks += _overlaps(run, described, anchors)
+    blocks += _groups(described, anchors)
     blocks += _features(run, described, anchors)
     return blocks
 
@@ -47,7 +55,7 @@ def _splits_table(
         )
     )
     return TableBlock(
-        anchor=anchors.of("data-card"),
+        anchor=anchors.of(CARD_TABLE),
         title="Data card",
         columns=(
             Column(key="role", title="Split"),
@@ -87,7 +95,11 @@ def _balance(split: SplitFacts, card: SplitCard) -> tuple[Any, Any]:
         return None, None
     names = _extremes(split) if balance.classes > MOST_CLASSES else ()
     ratio = (balance.ratio, *names) if names else balance.ratio
-    return f"{balance.present:,} of {balance.classes:,}", ratio
+    classes: Any = f"{balance.present:,} of {balance.classes:,}"
+    if card.unlearned is not None:
+        strange = f"{card.unlearned.classes:,} not in train, {card.unlearned.rows:,} rows"
+        classes = (classes, Note(text=strange))
+    return classes, ratio
 
 
 def _extremes(split: SplitFacts) -> tuple[Note, ...]:
@@ -118,6 +130,13 @@ def _repeated(split: SplitFacts, card: SplitCard) -> Any:
 
 def _bounds_words(run: AuditRun, described: Sequence[tuple[SplitFacts, SplitCard]]) -> str:
     text = "Repeated rows equal an earlier row of the same split in every input."
+    cut = [
+        f"{split.n:,} of {card.declared:,} in {split.role}"
+        for split, card in described
+        if card.declared > split.n
+    ]
+    if cut:
+        text = f"Described are the rows in use: {wording.listed(cut[:MOST_COUNTED])}. {text}"
     outside = {split.role: card.outside for split, card in described if card.outside is not None}
     if not outside:
         return f"{text} No bounds are declared for the values."
@@ -260,7 +279,9 @@ def _overlaps(
                     for split, overlap in shared[:MOST_SPLITS]
                 ),
                 caption="Equal in every input; a row may have equal rows with the same "
-                f"{label} and with another. Rows are numbered as in their sources.",
+                f"{label} and with another. Rows in use of the one split are looked for among all "
+                "rows declared of the other, also those that its limit leaves out. Rows are "
+                "numbered as in their sources.",
                 rows_total=len(shared) if len(shared) > MOST_SPLITS else 0,
             )
         )
@@ -280,6 +301,41 @@ def _overlaps(
             Callout(title="What it does to the results.", items=tuple(items), tone="caution")
         )
     return blocks
+
+
+def _groups(described: Sequence[tuple[SplitFacts, SplitCard]], anchors: Anchors) -> list[Block]:
+    """How many groups each split has, and which splits share some."""
+    grouped = [(split, card) for split, card in described if card.grouping is not None]
+    if not grouped:
+        return []
+    rows = []
+    for split, card in grouped[:MOST_SPLITS]:
+        own = card.grouping
+        if own is None:
+            continue
+        shared = [
+            f"{wording.count(s.groups, 'group')} with {s.other} ({wording.count(s.rows, 'row')})"
+            for s in card.shared_groups
+        ]
+        rows.append((split.role, own.groups, own.largest, own.without, "; ".join(shared) or None))
+    column = next(card.grouping.column for _, card in grouped if card.grouping is not None)
+    return [
+        TableBlock(
+            anchor=anchors.of(GROUPS_TABLE),
+            title="Groups",
+            columns=(
+                Column(key="role", title="Split"),
+                Column(key="groups", title="Groups", kind="integer"),
+                Column(key="largest", title="Rows of the largest", kind="integer"),
+                Column(key="without", title="Rows without a group", kind="integer"),
+                Column(key="shared", title="Shared"),
+            ),
+            rows=tuple(rows),
+            caption=f"Groups are the values of the column {_short(column)!r}. Those of the rows in "
+            "use are looked for among all rows declared of the other split.",
+            rows_total=len(grouped) if len(grouped) > MOST_SPLITS else 0,
+        )
+    ]
 
 
 def _short(text: str) -> str:

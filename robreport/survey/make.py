@@ -2,34 +2,55 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from robreport.bundle import DataSchema, Split
-from robreport.datacard import Balance, FeatureCard, Overlap, SplitCard, TargetRange
+from robreport.classes import names_in_order
+from robreport.datacard import (
+    Balance,
+    FeatureCard,
+    Grouping,
+    Overlap,
+    SharedGroups,
+    SplitCard,
+    TargetRange,
+    Unlearned,
+)
 from robreport.survey.equal_rows import row_groups
 from robreport.survey.values import describe_features, describe_target, survey
 
 Array = npt.NDArray[Any]
 
 EXAMPLES = 5
+_CHUNK = 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """A split as group numbers of its rows, and codes of its labels (None: not comparable)."""
+    """A split as group numbers of its rows, and codes of its labels (None: not comparable).
+
+    ``named`` counts the rows of each declared group.
+    """
 
     groups: Array
     labels: Array | None
     index: Array
+    named: Mapping[str, int]
 
 
-def make_cards(splits: Mapping[str, Split], schema: DataSchema) -> dict[str, SplitCard]:
+def make_cards(
+    splits: Mapping[str, Split], schema: DataSchema, whole: Mapping[str, Split] | None = None
+) -> dict[str, SplitCard]:
     """Return the card of each split by role.
+
+    A card describes the rows in use. What it shares with another split is looked for among all
+    rows of the other: `whole` holds the splits that a limit cut, as they were before.
 
     The data is read in chunks, so that memory-mapped splits may be larger than the memory; what is
     kept beside it is about 100 bytes a row.
@@ -41,13 +62,26 @@ def make_cards(splits: Mapping[str, Split], schema: DataSchema) -> dict[str, Spl
     ValueError
         The rows of two splits have different shapes.
     """
-    contents = _contents(splits)
+    uncut = whole or {}
+    found = _contents([*splits.values(), *uncut.values()])
+    contents = dict(zip(splits, found, strict=False))
+    every = {**contents, **dict(zip(uncut, found[len(splits) :], strict=True))}
     overlaps: dict[str, list[Overlap]] = {role: [] for role in splits}
-    size = 1 + max((int(c.groups.max()) for c in contents.values() if len(c.groups)), default=-1)
+    shared: dict[str, list[SharedGroups]] = {role: [] for role in splits}
+    size = 1 + max((int(c.groups.max()) for c in found if len(c.groups)), default=-1)
     for role, other in compared_pairs(tuple(splits)):
-        overlaps[role].append(_overlap(contents[role], contents[other], other, size))
+        overlaps[role].append(_overlap(contents[role], every[other], other, size))
+        if splits[role].groups is not None and splits[other].groups is not None:
+            shared[role].append(_shared_groups(contents[role], every[other], other))
+    learned = uncut.get("train") or splits.get("train")
     return {
-        role: _card(split, schema, contents[role], tuple(overlaps[role]))
+        role: replace(
+            _card(split, schema, contents[role], tuple(overlaps[role])),
+            declared=len(uncut.get(role, split)),
+            grouping=_grouping(split, schema, contents[role].named),
+            shared_groups=tuple(shared[role]),
+            unlearned=_unlearned(split, learned, schema),
+        )
         for role, split in splits.items()
     }
 
@@ -69,17 +103,71 @@ def _labelled(split: Split) -> bool:
     return split.y is not None and not split.role.startswith("ood.")
 
 
-def _contents(splits: Mapping[str, Split]) -> dict[str, _Content]:
-    groups = row_groups([split.x for split in splits.values()])
-    labels = [np.asarray(s.y, dtype=np.float64) for s in splits.values() if _labelled(s)]
+def _contents(splits: Sequence[Split]) -> list[_Content]:
+    groups = row_groups([split.x for split in splits])
+    labels = [np.asarray(s.y, dtype=np.float64) for s in splits if _labelled(s)]
     codes: Iterator[Array] = iter(())
     if labels:
         inverse = np.unique(np.concatenate(labels), return_inverse=True)[1].astype(np.int64)
         codes = iter(np.split(inverse, np.cumsum([len(some) for some in labels])[:-1]))
-    return {
-        role: _Content(own, next(codes) if _labelled(split) else None, np.asarray(split.index))
-        for (role, split), own in zip(splits.items(), groups, strict=True)
-    }
+    return [
+        _Content(
+            own, next(codes) if _labelled(split) else None, np.asarray(split.index), _named(split)
+        )
+        for split, own in zip(splits, groups, strict=True)
+    ]
+
+
+def _named(split: Split) -> Mapping[str, int]:
+    """Return the rows of each group; those that belong to none are left out."""
+    if split.groups is None:
+        return {}
+    counts: Counter[str] = Counter()
+    for start in range(0, len(split.groups), _CHUNK):
+        counts.update(split.groups[start : start + _CHUNK].tolist())
+    del counts[""]
+    return counts
+
+
+def _grouping(split: Split, schema: DataSchema, named: Mapping[str, int]) -> Grouping | None:
+    if split.groups is None:
+        return None
+    return Grouping(
+        column=schema.group,
+        groups=len(named),
+        largest=max(named.values(), default=0),
+        without=len(split) - sum(named.values()),
+    )
+
+
+def _shared_groups(mine: _Content, theirs: _Content, other: str) -> SharedGroups:
+    both = [name for name in mine.named if name in theirs.named]
+    return SharedGroups(
+        other=other,
+        groups=len(both),
+        rows=sum(mine.named[name] for name in both),
+        examples=names_in_order(both)[:EXAMPLES],
+    )
+
+
+def _unlearned(split: Split, learned: Split | None, schema: DataSchema) -> Unlearned | None:
+    """Return the classes that a model which learned from train alone cannot know."""
+    if schema.task != "classification" or learned is None or not _labelled(learned):
+        return None
+    if split.role == "train" or not _labelled(split):
+        return None
+    known, counts = (
+        np.bincount(np.asarray(part.labels), minlength=schema.n_classes)
+        for part in (learned, split)
+    )
+    strange = np.flatnonzero((known == 0) & (counts > 0))
+    if not len(strange):
+        return None
+    return Unlearned(
+        classes=len(strange),
+        rows=int(counts[strange].sum()),
+        examples=tuple(schema.classes[code] for code in strange[:EXAMPLES]),
+    )
 
 
 def _overlap(mine: _Content, theirs: _Content, other: str, size: int) -> Overlap:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from robreport import DataSchema, Split
+from robreport.datacard import Grouping, SharedGroups
 from robreport.document import Callout, FindingItem, FindingList, Note, Prose, TableBlock
 from robreport.npz import arrays_from_npz
 from robreport.outcome import AuditRun, SplitFacts
@@ -105,6 +106,43 @@ def test_shared_rows_are_a_finding_with_the_table_as_its_evidence() -> None:
     assert "do not tell apart" not in callout.items[0]
     short = find(part(document, "summary"), FindingList)[0].items[0]
     assert short.claim == own[0].claim
+
+
+def test_groups_in_two_splits_and_strange_labels_are_findings() -> None:
+    run = audit({"train": ([[0.0], [1.0]], [0, 0]), "test": ([[2.0], [3.0], [4.0]], [0, 1, 1])})
+    train, test = run.data
+    assert train.card is not None
+    assert test.card is not None
+    grouped = (
+        replace(train, card=replace(
+            train.card, declared=90, grouping=Grouping(column="<who>", groups=2, largest=1,
+                                                       without=0))),
+        replace(test, card=replace(
+            test.card, grouping=Grouping(column="<who>", groups=2, largest=2, without=0),
+            shared_groups=(SharedGroups(other="train", groups=1, rows=2, examples=("x",)),))),
+    )  # fmt: skip
+    told = replace(run, data=grouped)
+    document = compose(told)
+    table = tables(told)["Groups"]
+    assert table.rows == (
+        ("train", 2, 1, 0, None), ("test", 2, 2, 0, "1 group with train (2 rows)"),
+    )  # fmt: skip
+    card = tables(told)["Data card"]
+    assert card.rows[1][1] == ("2 of 2", Note(text="1 not in train, 2 rows"))
+    assert card.caption.startswith("Described are the rows in use: 2 of 90 in train. ")
+    register = find(part(document, "findings"), FindingList)[0].items
+    own = {item.claim.split(":")[0]: item for item in register if item.where == "Data · test"}
+    lost, shared = (
+        next(item for claim, item in own.items() if words in claim)
+        for words in ("2 of 3 test rows (66.7 %) are of 1 class that no row of train has ('b')",
+                      "1 of 2 groups of test ('<who>') also have rows in train ('x')")
+    )  # fmt: skip
+    assert (lost.severity, lost.evidence) == ("high", (card.anchor,))
+    assert (shared.severity, shared.evidence) == ("medium", (table.anchor,))
+    assert "Groups" not in tables(run)
+    page = render_html(document, DEFAULT_THEME, sample.record(told)).decode()
+    assert "1 group with train (2 rows)" in page
+    assert "column '<who>'" not in page
 
 
 def test_a_table_that_repeats_rows_by_itself_says_so() -> None:
