@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from robreport.errors import Problem, near_misses, printable, unknown_word
+from robreport.errors import MISSING, Problem, near_misses, printable, unknown_word
 
 MAX_DEPTH = 32
 _BARE_KEY = re.compile(r"[A-Za-z0-9._-]+\Z")
@@ -194,7 +194,7 @@ def _explained(
         known = [*_fields_at(kind, loc[:-1]), *(also if len(loc) == 1 else ())]
         return unknown_word("key", str(loc[-1]), known)
     if code == "missing":
-        return "is missing.", ""
+        return MISSING, ""
     text = str(item["ctx"]["error"]) if code == "value_error" else str(item["msg"])
     text = text.strip().rstrip(".") or "is not usable"
     if code == "value_error":

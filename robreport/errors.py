@@ -41,6 +41,18 @@ class Problem:
         return f"{text} {self.hint}" if self.hint else text
 
 
+MISSING = "is missing."
+
+
+def _without_echoes(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Return the problems but those that a place is missing whose value was refused already."""
+    kept: list[Problem] = []
+    for problem in problems:
+        if problem.message != MISSING or all(problem.where != other.where for other in kept):
+            kept.append(problem)
+    return tuple(kept)
+
+
 class RobreportError(Exception):
     """Root of every error that robreport raises on purpose; its text is one clear sentence."""
 
@@ -51,7 +63,7 @@ class SpecError(RobreportError):
     """The audit file cannot be used; carries every problem found, not just the first."""
 
     def __init__(self, problems: Iterable[Problem], source: str = "audit.toml") -> None:
-        self.problems = tuple(problems)
+        self.problems = _without_echoes(problems)
         self.source = source
         count = len(self.problems)
         noun = "problem" if count == 1 else "problems"

@@ -111,8 +111,15 @@ def prepare(
 def _models(
     prepared: Prepared, workshop: Workshop, cache: Cache | None, listen: Listener
 ) -> dict[str, ModelFacts]:
-    """Return the facts of every model, from the cache or by probing."""
+    """Return the facts of every model, from the cache or by probing.
+
+    Where the data cannot be used, what a model then lacks is no fault of its own: such models say
+    what is wrong with the data, and without any data they are not tried.
+    """
     plan = prepared.plan
+    wrong = next((split.problem for split in prepared.splits.values() if split.problem), "")
+    if wrong and prepared.schema is None:
+        return {model.name: _blamed(model, wrong) for model in plan.models}
     known: dict[str, ModelFacts] = {}
     keys: dict[str, str] = {}
     jobs = []
@@ -131,9 +138,11 @@ def _models(
         if answer is None:
             continue
         if isinstance(answer, Crashed):
-            known[model.name] = _unusable(model, answer.error)
+            known[model.name] = _unusable(model, f"models.{model.name}: {answer.error}")
             continue
         facts = adapter(ModelFacts).validate_python(answer.value["facts"])
+        if facts.problem and wrong:
+            facts = _blamed(model, wrong)
         known[model.name] = facts
         key = keys[answer.key]
         if cache is not None and key and not facts.problem:
@@ -220,10 +229,19 @@ def _model_payload(prepared: Prepared, model: PlannedModel) -> dict[str, Any]:
     }
 
 
-def _unusable(model: PlannedModel, error: str) -> ModelFacts:
+def _blamed(model: PlannedModel, wrong: str) -> ModelFacts:
+    """Return the facts of a model that cannot be tried: its file is amiss, or else the data is."""
+    try:
+        file_digest(str(model.path) if model.path is not None else None)
+    except ModelError as error:
+        return _unusable(model, str(error))
+    return _unusable(model, wrong)
+
+
+def _unusable(model: PlannedModel, problem: str) -> ModelFacts:
     entry = model.entry
     return ModelFacts(
         name=entry.name, version=entry.version, loader=entry.loader, path=entry.path or "",
         digest="", kind="", offers=(), n_outputs=0, input_shape=None, trusted=entry.trusted,
-        problem=f"models.{entry.name}: {error}",
+        problem=problem,
     )  # fmt: skip

@@ -102,3 +102,85 @@ def stripped(tree: dict[str, Any]) -> dict[str, Any]:
     for split in tree["data"]:
         del split["card"]
     return tree
+
+
+CSV = """
+[audit]
+title = "Leaking groups"
+[[models]]
+name = "m"
+loader = "callable"
+callable = "f:f"
+[data]
+task = "classification"
+loader = "csv"
+schema = { label = "y", group = "who", drop = ["who"] }
+[data.train]
+path = "train.csv"
+limit = 4
+[data.test]
+path = "test.csv"
+[[metrics]]
+id = "performance.classification"
+[report]
+formats = ["html"]
+"""
+
+
+@pytest.fixture
+def leaking(tmp_path: Path) -> Path:
+    """Half of test stands in train, and its patients too, behind what a limit leaves of it."""
+    train = [f"{i},{i % 2},p{i // 4}" for i in range(40)]
+    test = [*train[20:30], *(f"{i},{i % 2},q{i}" for i in range(100, 110))]
+    for name, rows in (("train", train), ("test", test)):
+        (tmp_path / f"{name}.csv").write_text("a,y,who\n" + "\n".join(rows) + "\n")
+    (tmp_path / "f.py").write_text("def f(x):\n    return [[0.25, 0.75]] * len(x)\n")
+    (tmp_path / "audit.toml").write_text(CSV)
+    return tmp_path
+
+
+def test_a_limit_hides_no_leak(leaking: Path) -> None:
+    done = command("check", leaking / "audit.toml", "--json", cache=leaking / "cache", plugins=())
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    train, test = told["data"]
+    assert (train["n"], train["card"]["declared"]) == (4, 40)
+    assert (test["n"], test["card"]["declared"]) == (20, 20)
+    (overlap,) = test["card"]["overlaps"]
+    assert (overlap["rows"], overlap["same_label"], overlap["other_label"]) == (10, 10, 0)
+    assert overlap["examples"][0] == [0, 20]
+    assert test["card"]["shared_groups"] == [
+        {"other": "train", "groups": 3, "rows": 10, "examples": ["p5", "p6", "p7"]}
+    ]
+    assert test["card"]["grouping"] == {
+        "column": "who", "groups": 13, "largest": 4, "without": 0,
+    }  # fmt: skip
+    rows, groups = told["warnings"][:2]
+    assert rows.startswith("high: 10 of 20 test rows (50.0 %) also stand in train")
+    assert groups.startswith("medium: 3 of 13 groups of test ('who') also have rows in train")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        (
+            "test.csv",
+            "a,y,who\n1,0,p\n2,0,5,p\n",
+            "data.test (test.csv): rows differ in their "
+            "number of columns: line 3 has 4, and those before it 3",
+        ),
+        (
+            "train.csv",
+            "a,y,who\n1,yes,p\n2,no,q\n",
+            "have no label in common: 'no', 'yes' and "
+            "'0', '1'; say which stands for which, in a table with label_map",
+        ),
+    ],
+)
+def test_a_bad_file_is_one_sentence(leaking: Path, name: str, content: str, words: str) -> None:
+    """The model wants rows of the data to be tried on, and does not complain besides."""
+    (leaking / name).write_text(content)
+    done = command("check", leaking / "audit.toml", cache=leaking / "cache", plugins=())
+    assert done.returncode == 3
+    (line,) = done.stderr.splitlines()
+    assert words in line
