@@ -39,6 +39,7 @@ class Client:
         pace: Pace | None,
         retries: int,
         longest_wait: float,
+        first_contact: float,
         clock: Clock,
     ) -> None:
         self.requests = 0
@@ -53,8 +54,13 @@ class Client:
         self._pace = pace
         self._most = retries
         self._longest = longest_wait
+        self._contact: float | None = first_contact
         self._clock = clock
         self._log = logging.getLogger("robreport.http")
+
+    def met(self) -> None:
+        """Be as patient from now on as while measuring: the service has answered."""
+        self._contact = None
 
     def ask(self, question: Any) -> Any:
         """Return the service's answer.
@@ -73,15 +79,21 @@ class Client:
         return self._parsed(self._patiently(body))
 
     def _patiently(self, body: bytes) -> Reply:
-        """Return a successful reply, after as many tries as are allowed."""
+        """Return a successful reply, after as many tries as are allowed.
+
+        At the first contact, the tries of one question together wait for the server no longer than
+        agreed; what a server asks to wait for between two of them does not count.
+        """
+        left = self._contact
         for tried in range(self._most + 1):
             if self._pace is not None:
                 self._pace.wait()
             self.requests += 1
             self.retries += tried > 0
             wait: float | None = None
+            began = self._clock.now()
             try:
-                reply = self._connection.post(body, self._headers)
+                reply = self._connection.post(body, self._headers, left)
             except Useless as error:
                 raise self._refused(str(error)) from None
             except Broken as error:
@@ -93,6 +105,13 @@ class Client:
                 if reply.status not in _AGAIN:
                     raise self._refused(said)
                 wait = self._asked_to_wait(reply)
+            if left is not None:
+                left -= self._clock.now() - began
+                if left <= 0:
+                    raise self._refused(
+                        f"{said} (given up while the model is loaded: first_contact = "
+                        f"{self._contact:g})"
+                    )
             if tried == self._most:
                 break
             if wait is None:

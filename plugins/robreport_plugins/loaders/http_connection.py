@@ -189,8 +189,10 @@ class Connection:
         # Whatever becomes of this object, its socket is closed and not just dropped.
         self._finalizer = weakref.finalize(self, self._kept.close)
 
-    def post(self, body: bytes, headers: Mapping[str, str]) -> Reply:
+    def post(self, body: bytes, headers: Mapping[str, str], most: float | None = None) -> Reply:
         """Return the answer to one request. Nothing is followed: a redirect is an answer.
+
+        `most` shortens the time that is waited for it.
 
         Raises
         ------
@@ -198,18 +200,23 @@ class Connection:
             There was none, for the reason that it says.
         """
         kept = self._kept.connection is not None
+        seconds = self._timeout if most is None else min(most, self._timeout)
         try:
-            return self._post(body, headers)
+            return self._post(body, headers, seconds)
         except Closed:
             if not kept:
                 raise
         # A server may close a connection that was idle; that is no failure of the service.
-        return self._post(body, headers)
+        return self._post(body, headers, seconds)
 
-    def _post(self, body: bytes, headers: Mapping[str, str]) -> Reply:
-        connection = self._kept.connection or self._made()
+    def _post(self, body: bytes, headers: Mapping[str, str], seconds: float) -> Reply:
+        connection = self._kept.connection or self._made(seconds)
         self._kept.connection = None
-        with _Deadline(connection, self._timeout) as deadline:
+        # one that was kept may have been given another time
+        connection.timeout = seconds
+        if connection.sock is not None:
+            connection.sock.settimeout(seconds)
+        with _Deadline(connection, seconds) as deadline:
             try:
                 reply, keep = self._exchange(connection, body, headers, deadline)
             except BaseException as error:
@@ -217,7 +224,7 @@ class Connection:
                 if not isinstance(error, Exception):
                     raise
                 if deadline.passed or isinstance(error, TimeoutError):
-                    raise Broken(f"did not answer within {self._timeout:g} s") from None
+                    raise Broken(f"did not answer within {seconds:.3g} s") from None
                 raise _told(error) from None
         if keep and not deadline.passed:
             self._kept.connection = connection
@@ -225,11 +232,11 @@ class Connection:
             connection.close()
         return reply
 
-    def _made(self) -> http.client.HTTPConnection:
+    def _made(self, seconds: float) -> http.client.HTTPConnection:
         where = self._address
         if self._context is None:
-            return http.client.HTTPConnection(where.host, where.port, timeout=self._timeout)
-        return _Secure(where.host, where.port, self._timeout, self._context)
+            return http.client.HTTPConnection(where.host, where.port, timeout=seconds)
+        return _Secure(where.host, where.port, seconds, self._context)
 
     def _exchange(
         self, connection: http.client.HTTPConnection, body: bytes, headers: Mapping[str, str],

@@ -60,6 +60,12 @@ class HttpOptions(BlackBoxOptions):
     timeout: Annotated[float, Field(gt=0, le=3600)] = Field(
         10.0, description="Seconds for one request, from connecting to the last byte."
     )
+    first_contact: Annotated[float, Field(gt=0, le=3600)] | None = Field(
+        None,
+        description="Seconds that the tries of a request together may wait for an answer while "
+        "the model is loaded, so that a service that is not there is found out soon; timeout when "
+        "left out.",
+    )
     retries: Annotated[int, Field(strict=True, ge=0, le=20)] = Field(
         3, description="Further tries after a busy or failing answer, or none."
     )
@@ -179,6 +185,7 @@ class HttpLoader:
             answers = None if examples is None else handle.answers_digest(examples)
         except ModelError as error:
             raise ModelError(mask(str(error))) from None
+        client.met()
         handle.facts = {
             "address": options.url,
             "protocol": options.protocol,
@@ -217,6 +224,7 @@ class HttpLoader:
             pace=pace,
             retries=options.retries,
             longest_wait=options.longest_wait,
+            first_contact=options.first_contact or options.timeout,
             clock=self._clock,
         )
 

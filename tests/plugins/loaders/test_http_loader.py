@@ -424,6 +424,64 @@ def test_time_is_limited(serve: Any, load: Any, refused: Any, answer: Any) -> No
     assert len(service.asked) == 2
 
 
+@pytest.fixture
+def slow(load_model: Any, fake: FakeClock) -> Callable[..., ModelHandle]:
+    """As `load`, where waiting for an answer takes its time and waiting between tries none."""
+    clock = Clock(now=time.monotonic, wall=time.time, sleep=fake.sleep)
+
+    def make(service: LocalService, **options: Any) -> ModelHandle:
+        given = {"protocol": "plain", "schema": SCHEMA, "examples": X[:40], **options}
+        handle: ModelHandle = load_model(HttpLoader(clock), None, url=service.url, **given)
+        return handle
+
+    return make
+
+
+def test_a_service_that_is_not_there_is_given_up_at_once(
+    serve: Any, slow: Any, refused: Any, fake: FakeClock
+) -> None:
+    service = serve(silence)
+    refused(lambda: slow(service, timeout=0.2), "did not answer within 0.2 s",
+            "given up while the model is loaded: first_contact = 0.2")  # fmt: skip
+    assert (len(service.asked), fake.slept) == (1, [])
+    # two tries fit, and the third has what is left
+    service = serve(silence)
+    refused(lambda: slow(service, timeout=0.2, first_contact=0.5), "first_contact = 0.5")
+    assert len(service.asked) == 3
+    service = serve(silence)
+    refused(lambda: slow(service, timeout=5.0, first_contact=0.2), "did not answer within 0.2 s")
+    assert len(service.asked) == 1
+    # the second question of the first contact is not waited for any longer
+    service = serve(lambda asked: plain(asked) if asked.number == 0 else silence(asked))
+    refused(lambda: slow(service, timeout=0.2), "given up while the model is loaded")
+    assert len(service.asked) == 2
+
+
+def test_what_was_met_is_waited_for(serve: Any, slow: Any, refused: Any, fake: FakeClock) -> None:
+    """While measuring, a try that came to nothing is repeated as `retries` says."""
+    service = serve(plain)
+    model = slow(service, timeout=5.0, first_contact=0.3)
+    before = model.requests
+    # the connection that was kept from the first contact has the whole time again
+    service.answer = lambda asked: time.sleep(0.5) or plain(asked)
+    assert model.predict(X[100:101]).tolist() == MODEL.predict(X[100:101]).tolist()
+    assert model.requests == before + 1
+    refusing = serve(plain)
+    short = slow(refusing, timeout=0.2)
+    met = len(refusing.asked)
+    refusing.answer = silence
+    refused(lambda: short.predict(X[100:101]), "did not answer within 0.2 s (4 tries)")
+    assert len(refusing.asked) == met + 4
+
+
+def test_a_busy_service_is_tried_again_at_the_first_contact(
+    serve: Any, slow: Any, fake: FakeClock
+) -> None:
+    service = serve(lambda a: answers({}, 503, Retry_After="7") if a.number < 3 else plain(a))
+    assert slow(service, timeout=2.0).predict(X[:1]).tolist() == [0]
+    assert fake.slept == [7.0, 7.0, 7.0]
+
+
 def cut_short(asked: Asked) -> None:
     asked.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n[[0.1")
 
