@@ -77,6 +77,7 @@ def survey(x: Array, bounds: Bounds | None, what: str) -> Survey:
 def describe_features(x: Array, seen: Survey, schema: DataSchema) -> tuple[FeatureCard, ...]:
     """Return the cards of a table's columns, in their order."""
     n, width = x.shape
+    whole = frozenset(schema.integer)  # of a table that may have very many columns
     names = schema.features or tuple(f"feature {j + 1}" for j in range(width))
     step = max(1, COLUMN_BYTES // max(1, n * x.dtype.itemsize))
     cards: list[FeatureCard] = []
@@ -88,7 +89,7 @@ def describe_features(x: Array, seen: Survey, schema: DataSchema) -> tuple[Featu
             if names[j] in schema.categories:
                 card = _category(names[j], schema.categories[names[j]], present, missing)
             else:
-                card = _number(names[j], names[j] in schema.integer, present, missing)
+                card = _number(names[j], names[j] in whole, present, missing)
             cards.append(card)
     if len(cards) <= MOST_FEATURES:
         return tuple(cards)

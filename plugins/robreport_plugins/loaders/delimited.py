@@ -20,6 +20,7 @@ from robreport_plugins.loaders.wording import one_line
 if TYPE_CHECKING:
     import pandas as pd
 
+_LONGEST_LINE = 16 * 2**20
 _FIELDS = re.compile(r"Expected ([0-9]+) fields in line ([0-9]+), saw ([0-9]+)")
 _OPEN_QUOTE = re.compile(r"EOF inside string starting at row ([0-9]+)")
 
@@ -84,6 +85,11 @@ class DelimitedText:
     def _check_size(self) -> None:
         """Refuse what would have more columns or more cells than are read, before it is parsed."""
         line = self._data.partition(b"\n")[0].partition(b"\r")[0]
+        if len(line) > _LONGEST_LINE:
+            raise DataError(
+                f"{self._where}: its first line has {len(line):,} bytes; at most "
+                f"{_LONGEST_LINE:,} are read. Is it a table?"
+            )
         wide = line.count(self._form.delimiter.encode()) + 1
         if wide > MOST_COLUMNS:
             raise DataError(

@@ -311,6 +311,30 @@ def test_every_kind_of_line_end_is_counted(
         refused(lambda: load_data(LOADER, path="t.csv", label="y"), "about 62 cells")
 
 
+def test_a_first_line_without_end_is_no_table(
+    write: Any, load_data: Any, refused: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("robreport_plugins.loaders.delimited._LONGEST_LINE", 1000)
+    for name, text in (("t.csv.gz", gzip.compress(b"0" * 1001)), ("t.csv", b"0" * 1001)):
+        write(text, name)
+        refused(lambda n=name: load_data(LOADER, path=n, label="y"), "first line has 1,001 bytes")
+    write("a,y\n" + "1,0\n2,1\n" * 400)
+    assert len(load_data(LOADER, path="t.csv", label="y").x) == 800
+
+
+def test_files_that_a_spreadsheet_or_another_system_wrote(
+    write: Any, load_data: Any, refused: Check
+) -> None:
+    plain = "a,y\n1,no\n2,yes\n"
+    for text in (b"\xef\xbb\xbf" + plain.encode(), plain.replace("\n", "\r").encode()):
+        write(text)
+        data = load_data(LOADER, path="t.csv", label="y")
+        assert (data.features, data.classes, data.x.tolist()) == (("a",), ("no", "yes"), [[1], [2]])
+    write("a,y\n1,no\n2,\x1b[2J\n")
+    said = refused(lambda: load_data(LOADER, path="t.csv", label="y", classes=("no", "yes")))
+    assert "\x1b" not in said
+
+
 def test_sets_without_a_label(write: Any, load_data: Any, refused: Check) -> None:
     write("a,b\n1,2\n")
     assert load_data(LOADER, "ood.x", path="t.csv", schema={"label": "y"}).y is None
