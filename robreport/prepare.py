@@ -120,6 +120,8 @@ def _models(
     wrong = next((split.problem for split in prepared.splits.values() if split.problem), "")
     if wrong and prepared.schema is None:
         return {model.name: _blamed(model, wrong) for model in plan.models}
+    # named sets aside, every split has its part in what the classes and columns are
+    wrong = next((s.problem for r, s in prepared.splits.items() if s.problem and "." not in r), "")
     known: dict[str, ModelFacts] = {}
     keys: dict[str, str] = {}
     jobs = []
