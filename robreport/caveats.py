@@ -78,6 +78,13 @@ CAVEATS: dict[str, CaveatText] = {
         "shown.",
         "Raise epochs or lr, standardise the features, or use solver = \"optimum\".",
     ),
+    "not-converged": CaveatText(
+        "Twice the steps broke markedly more inputs than the steps that were used.",
+        "The attack was stopped before it had done what it can, so the robust accuracy is "
+        "further above the true one than its interval says.",
+        "Raise the steps until twice as many change little, or use an attack that adapts its "
+        "steps.",
+    ),
     "not-monotone": CaveatText(
         "More than 10 % of the inputs that an attack broke at a smaller budget withstood the same "
         "attack with a larger one.",
@@ -121,12 +128,35 @@ CAVEATS: dict[str, CaveatText] = {
         "Intervals are wide and rare errors are likely not seen at all.",
         "Use more test data before deciding anything close to a threshold.",
     ),
+    "stronger-black-box": CaveatText(
+        "An attack that only asks the model broke significantly more inputs than those that "
+        "look into it.",
+        "Whoever sees the gradients can do all that one without can. When they do worse, the "
+        "gradients mislead: masking, a layer without useful derivatives, or a loss that is "
+        "flat.",
+        "Do not read the result as robustness. Attack without gradients for longer, try the "
+        "other loss, or replace the layer by a smooth one in the attack.",
+    ),
+    "stronger-noise": CaveatText(
+        "Random noise broke significantly more inputs than the attacks of the same size.",
+        "An attack that is beaten by chance does not work on this model.",
+        "Look at step size, steps and loss, and at whether the gradients are of any use.",
+    ),
     "success-not-confirmed": CaveatText(
         "An attack claimed a success that the audited model did not confirm on the perturbed "
         "input, put back into the ball and the bounds in float64.",
         "The claim was rejected and does not count. The attack works on something that differs "
         "from the audited model, or loses its success to rounding.",
         "Look at how the loader makes the module that gives gradients; otherwise raise the steps.",
+    ),
+    "survives-everything": CaveatText(
+        "Inputs withstood an attack that could change them into anything within the data's "
+        "bounds.",
+        "With such a budget every input can be replaced by one of another class, so no more "
+        "than guessing would leave should remain. The attack does not find what is certainly "
+        "there.",
+        "Do not read the robust accuracy as such: the attack fails on this model. Try other "
+        "attacks, other losses and black-box attacks.",
     ),
     "weaker-iterative": CaveatText(
         "An iterative attack broke significantly fewer inputs than a single step did.",

@@ -32,7 +32,7 @@ except ImportError:  # pragma: no cover - a system without limits
     resource = None  # type: ignore[assignment]
 
 SILENCED = 71  # exit code of a job that could not send its answer
-MOST_ANSWER = 1 << 20
+MOST_ANSWER = 1 << 24
 MOST_ERROR = 1000
 MOST_TRACE = 20_000
 _LINE = 500  # a line of up to 512 bytes enters a pipe whole or not at all, everywhere

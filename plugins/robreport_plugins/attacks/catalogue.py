@@ -9,50 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Literal
 
 from robreport import Norm
 
 if TYPE_CHECKING:
-    import torch
-
+    from robreport_plugins.attacks.case import Case
     from robreport_plugins.attacks.params import SuiteParams
     from robreport_plugins.methods.perturb import Attempt
 
-Predict = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """One batch to attack in one norm with one radius.
-
-    Attributes
-    ----------
-    module : torch.nn.Module
-        Inputs in data space to logits; for attacks that need gradients.
-    predict : callable
-        The audited model's own classes for an array; for attacks that only ask.
-    x, y : Tensor
-        float32 inputs ``(n, *shape)`` and int64 labels ``(n,)``, on the module's device.
-    norm, eps
-        The threat.
-    low, high : Tensor broadcastable to x
-        The data's bounds.
-    generator : torch.Generator
-        On the CPU, of this attack, norm, radius and batch.
-    """
-
-    module: torch.nn.Module
-    predict: Predict
-    x: torch.Tensor
-    y: torch.Tensor
-    norm: Norm
-    eps: float
-    low: torch.Tensor
-    high: torch.Tensor
-    generator: torch.Generator
+Sees = Literal["gradients", "trees", "scores", "decisions"]
+Kind = Literal["step", "iterative", "minimal", "noise"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,57 +31,78 @@ class Attack:
     name, title : str
         As the parameters and as pages call it.
     norms : frozenset of Norm
-    knowledge : str
-        "white box" or "black box".
-    iterative : bool
-        Takes ``steps`` and ``restarts``; is expected to break what a single step breaks, and
-        what it broke with a smaller radius.
+    sees : str
+        What it needs of the model: "gradients", "trees", "scores" or "decisions".
+    kind : str
+        "step" and "noise" try once; "iterative" takes ``steps`` and is expected to break what a
+        single step breaks, and what it broke with a smaller radius; "minimal" looks for the
+        smallest perturbation, so that one run serves all radii of a threat.
     run : callable (case, params) -> Attempt
+    budget : callable (params) -> (steps, restarts)
+        What it takes of each example.
     """
 
     name: str
     title: str
     norms: frozenset[Norm]
-    knowledge: str
-    iterative: bool
+    sees: Sees
+    kind: Kind
     run: Callable[[Case, SuiteParams], Attempt]
+    budget: Callable[[SuiteParams], tuple[int, int]]
 
-    def budget(self, params: SuiteParams) -> tuple[int, int]:
-        """Return (steps, restarts) that the attack takes of each example."""
-        return (params.steps, params.restarts) if self.iterative else (1, 1)
+    @property
+    def knowledge(self) -> str:
+        """Return "white box" or "black box"."""
+        return "white box" if self.sees in ("gradients", "trees") else "black box"
+
+    @property
+    def iterative(self) -> bool:
+        """Whether it climbs towards one radius in steps."""
+        return self.kind == "iterative"
+
+
+def _steps(params: SuiteParams) -> tuple[int, int]:
+    return params.steps, params.restarts
+
+
+def _once(params: SuiteParams) -> tuple[int, int]:
+    return 1, 1
 
 
 def _fgsm(case: Case, params: SuiteParams) -> Attempt:
     from robreport_plugins.methods.perturb_pgd import fgsm
 
     return fgsm(
-        case.module,
-        case.x,
-        case.y,
-        norm=case.norm,
-        eps=case.eps,
-        bounds=(case.low, case.high),
+        case.network, case.x, case.y, norm=case.norm, eps=case.eps, bounds=(case.low, case.high),
         loss=params.loss,
-    )
+    )  # fmt: skip
 
 
 def _pgd(case: Case, params: SuiteParams) -> Attempt:
+    return _climb(case, params, params.restarts, params.random_start)
+
+
+def _bim(case: Case, params: SuiteParams) -> Attempt:
+    return _climb(case, params, 1, False)
+
+
+def _climb(case: Case, params: SuiteParams, restarts: int, random_start: bool) -> Attempt:
     from robreport_plugins.methods.perturb_pgd import pgd
 
     return pgd(
-        case.module,
-        case.x,
-        case.y,
-        norm=case.norm,
-        eps=case.eps,
-        bounds=(case.low, case.high),
-        steps=params.steps,
-        step=params.step_length(case.eps),
-        restarts=params.restarts,
-        random_start=params.random_start,
-        generator=case.generator,
-        loss=params.loss,
-    )
+        case.network, case.x, case.y, norm=case.norm, eps=case.eps, bounds=(case.low, case.high),
+        steps=params.steps, step=params.step_length(case.eps), restarts=restarts,
+        random_start=random_start, generator=case.generator, loss=params.loss,
+    )  # fmt: skip
+
+
+def _noise(case: Case, params: SuiteParams) -> Attempt:
+    from robreport_plugins.methods.perturb_noise import noise
+
+    return noise(
+        case.decide, case.x, case.y, norm=case.norm, eps=case.eps, bounds=(case.low, case.high),
+        tries=params.noise_tries, generator=case.generator,
+    )  # fmt: skip
 
 
 _CONVEX = frozenset({Norm.L1, Norm.L2, Norm.Linf})
@@ -122,21 +110,18 @@ _CONVEX = frozenset({Norm.L1, Norm.L2, Norm.Linf})
 CATALOGUE: dict[str, Attack] = {
     attack.name: attack
     for attack in (
-        Attack(
-            name="fgsm",
-            title="FGSM",
-            norms=_CONVEX,
-            knowledge="white box",
-            iterative=False,
-            run=_fgsm,
-        ),
-        Attack(
-            name="pgd",
-            title="PGD",
-            norms=_CONVEX,
-            knowledge="white box",
-            iterative=True,
-            run=_pgd,
-        ),
+        Attack(name="fgsm", title="FGSM", norms=_CONVEX, sees="gradients", kind="step",
+               run=_fgsm, budget=_once),
+        Attack(name="bim", title="BIM", norms=_CONVEX, sees="gradients", kind="iterative",
+               run=_bim, budget=lambda params: (params.steps, 1)),
+        Attack(name="pgd", title="PGD", norms=_CONVEX, sees="gradients", kind="iterative",
+               run=_pgd, budget=_steps),
+        Attack(name="noise", title="Noise", norms=_CONVEX, sees="decisions", kind="noise",
+               run=_noise, budget=lambda params: (1, params.noise_tries)),
     )
+}  # fmt: skip
+
+PRESETS: dict[str, tuple[str, ...]] = {
+    "default": ("fgsm", "pgd", "noise"),
 }
+"""Names for several attacks together; those that a model or threat does not admit are left out."""

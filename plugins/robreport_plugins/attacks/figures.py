@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from robreport import Figure, Scalar, ThreatModel
+from robreport_plugins.attacks.rules import units
 from robreport_plugins.attacks.summary import points, share
 
 if TYPE_CHECKING:
@@ -21,19 +22,20 @@ def accuracy_chart(campaign: Campaign, threat: ThreatModel, clean: Scalar) -> Fi
     rows = [row(0.0, WORST, clean)]
     rows += [row(eps, WORST, worst[eps]) for eps in values if eps > 0]
     right = int(campaign.right.sum())
-    titles = dict.fromkeys(t.attack.title for e in worst for t in campaign.of(threat.norm, e))
+    titles = dict.fromkeys(t.attack.title for e in worst for t in campaign.of(threat, e))
     if len(titles) > 1:
         for title in titles:
             rows.append(row(0.0, title, clean))
             for eps in values[1:] if values[0] == 0 else values:
-                for trial in campaign.of(threat.norm, eps):
+                for trial in campaign.of(threat, eps):
                     if trial.attack.title == title:
                         left = right - int(trial.broken.sum())
                         rows.append(row(eps, title, share(left, campaign.n, better=None)))
     symbol = threat.norm.symbol
     largest = max(threat.eps)
     left_over = worst[largest.value].value or 0.0
-    chart = lines(rows, [WORST, *titles] if len(titles) > 1 else [WORST], symbol, "attack")
+    series = [WORST, *titles] if len(titles) > 1 else [WORST]
+    chart = lines(rows, series, symbol, "attack", units(threat))
     return Figure.from_chart(
         chart,
         title=f"Robust accuracy against \u03b5, {symbol} (threat {threat.name})",
@@ -60,7 +62,13 @@ def row(eps: float, series: str, scalar: Scalar) -> dict[str, Any]:
     }
 
 
-def lines(rows: Sequence[dict[str, Any]], order: Sequence[str], symbol: str, what: str) -> Any:
+def lines(
+    rows: Sequence[dict[str, Any]],
+    order: Sequence[str],
+    symbol: str,
+    what: str,
+    units: str = "input units",
+) -> Any:
     """Return an Altair chart of lines over the radius, the first series with band and thick.
 
     For ``what = "model"`` every series has its band.
@@ -68,7 +76,7 @@ def lines(rows: Sequence[dict[str, Any]], order: Sequence[str], symbol: str, wha
     import altair as alt
 
     banded = list(rows) if what == "model" else [r for r in rows if r["series"] == order[0]]
-    x = alt.X("eps:Q", title=f"perturbation size \u03b5 ({symbol}, input units)")
+    x = alt.X("eps:Q", title=f"perturbation size \u03b5 ({symbol}, {units})")
     y = alt.Y("accuracy:Q", title="accuracy", scale=alt.Scale(domain=[0, 1]),
               axis=alt.Axis(format=".0%"))  # fmt: skip
     legend = alt.Legend(orient="bottom", symbolType="stroke", symbolOpacity=1)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from robreport import Column, DataSchema, ImageGrid, Table, ThreatModel
 from robreport_plugins.attacks.suite import Campaign, Shown
+from robreport_plugins.attacks.target import arena
 
 Floats = npt.NDArray[np.floating]
 Pixels = npt.NDArray[np.uint8]
@@ -110,7 +111,7 @@ def example_table(campaign: Campaign, threat: ThreatModel, schema: DataSchema) -
 def _within(campaign: Campaign, threat: ThreatModel) -> Sequence[Shown]:
     """The shown examples of the threat's norm that fell at a radius it declares or below."""
     largest = max(eps.value for eps in threat.eps)
-    return [s for s in campaign.shown.get(threat.norm, ()) if s.size <= largest * (1 + 1e-9)]
+    return [s for s in campaign.shown.get(arena(threat), ()) if s.size <= largest * (1 + 1e-9)]
 
 
 def _range(campaign: Campaign, x: Floats, x_adv: Floats) -> tuple[float, float]:

@@ -57,10 +57,18 @@ class AttackSuite(Metric):
         ),
     }
     needs = Needs.GRADIENTS | Needs.LABELS | Needs.CLASSIFICATION
-    splits = ("test",)
+    splits = ("test", "train?")
     threats = "required"
     norms = ("L1", "L2", "Linf")
+    constrained = True
     Params = SuiteParams
+
+    @classmethod
+    def needs_of(cls, params: AnyParams) -> Needs:
+        """Return what the named attacks need: any one of them will do."""
+        from robreport_plugins.attacks.choice import needed
+
+        return needed(params) if isinstance(params, SuiteParams) else cls.needs
 
     def compute(self, bundle: Bundle, params: AnyParams, ctx: Context) -> Result:
         """Run the attacks and put their numbers together."""

@@ -7,15 +7,19 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from robreport import Params
-from robreport_plugins.attacks.catalogue import CATALOGUE
+from robreport_plugins.attacks.catalogue import CATALOGUE, PRESETS
 
 
 class SuiteParams(Params):
     """Parameters of ``attacks.suite``."""
 
     attacks: Annotated[
-        tuple[str, ...], Field(description=f"attacks to run; known: {', '.join(CATALOGUE)}")
-    ] = ("fgsm", "pgd")
+        tuple[str, ...],
+        Field(
+            description="attacks to run, or presets of several, where model and threat admit "
+            f"them; known: {', '.join((*CATALOGUE, *PRESETS))}"
+        ),
+    ] = ("default",)
     samples: Annotated[
         PositiveInt | Literal["all"],
         Field(description='attack the first so many test inputs, or "all"'),
@@ -44,6 +48,9 @@ class SuiteParams(Params):
         Literal["cross-entropy", "margin"], Field(description="what the attacks drive up")
     ] = "cross-entropy"
     batch_size: Annotated[PositiveInt, Field(description="inputs attacked at a time")] = 500
+    noise_tries: Annotated[
+        PositiveInt, Field(description="random perturbations of each example, for noise")
+    ] = 10
     gallery: Annotated[
         int, Field(ge=0, le=20, description="examples shown for each threat model")
     ] = 5
@@ -51,11 +58,11 @@ class SuiteParams(Params):
     @field_validator("attacks")
     @classmethod
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        known = ", ".join(CATALOGUE)
+        known = ", ".join((*CATALOGUE, *PRESETS))
         if not names:
             raise ValueError(f"name at least one attack; known: {known}")
         for name in names:
-            if name not in CATALOGUE:
+            if name not in CATALOGUE and name not in PRESETS:
                 raise ValueError(f"unknown attack {name!r}; known: {known}")
         if len(set(names)) != len(names):
             raise ValueError("an attack is named twice; raise restarts to run it more often")

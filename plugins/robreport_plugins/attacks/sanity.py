@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from robreport import Caveat, Check, Norm
-from robreport_plugins.attacks.suite import REPEATED, Campaign, Trial
+from robreport import Caveat, Check, ThreatModel, stats
+from robreport_plugins.attacks.suite import REPEATED, Campaign, Longer, Trial
 
 # One-sided: how surprising a single step's lead must be before the iterative attack counts as
 # the weaker one. One example more is chance, and is in the worst case all the same.
 WEAKER_LEVEL = 0.05
+# How surprising it must be that more withstand an attack without limits than guessing would leave.
+CHANCE_LEVEL = 0.01
 # Share of re-attacked examples that may withstand a larger radius.
 HELD_SHARE = 0.1
 # Share of examples with a zero gradient, or with another class in the module, that is tolerated.
@@ -23,6 +25,10 @@ def checks(campaign: Campaign) -> tuple[tuple[Check, ...], tuple[Caveat, ...]]:
     found = [
         weaker_iterative(campaign),
         not_monotone(campaign),
+        survives_everything(campaign),
+        not_converged(campaign),
+        stronger_black_box(campaign),
+        stronger_noise(campaign),
         zero_gradients(campaign),
         random_output(campaign),
         not_confirmed(campaign),
@@ -39,10 +45,10 @@ def weaker_iterative(campaign: Campaign) -> tuple[str, Check]:
     """Whether each iterative attack breaks at least as much as each single step does."""
     worst: tuple[float, str] | None = None
     compared = 0
-    for norm, eps in _places(campaign):
-        trials = campaign.of(norm, eps)
+    for place, eps in _places(campaign):
+        norm, trials = place.norm, campaign.of(place, eps)
         for many in (t for t in trials if t.attack.iterative):
-            for single in (t for t in trials if not t.attack.iterative):
+            for single in (t for t in trials if t.attack.kind == "step"):
                 compared += 1
                 alone = int((single.broken & ~many.broken).sum())
                 gained = int((many.broken & ~single.broken).sum())
@@ -80,6 +86,118 @@ def not_monotone(campaign: Campaign) -> tuple[str, Check]:
         detail = "not applicable: nothing fell at one \u03b5 and could be attacked at a larger one"
     name = "success does not fall as \u03b5 grows"
     return "not-monotone", Check(name=name, passed=not failing, detail=detail)
+
+
+def survives_everything(campaign: Campaign) -> tuple[str, Check]:
+    """Whether a radius as large as the data's range leaves no more than guessing would."""
+    classes = max(2, campaign.target.schema.n_classes or campaign.target.model.n_outputs)
+    failing = [f for f in campaign.floods if _tail(f.left, f.attacked, 1 / classes) < CHANCE_LEVEL]
+    if failing:
+        worst = max(failing, key=lambda f: f.left / f.attacked)
+        detail = (
+            f"{worst.left} of {worst.attacked} inputs withstood {worst.attack.title} with "
+            f"{worst.arena.norm.symbol} \u03b5 = {worst.eps:.4g}, from one end of the data to the "
+            f"other, where guessing among {classes} classes leaves {100 / classes:.0f} %"
+        )
+    elif campaign.floods:
+        most = max(campaign.floods, key=lambda f: f.left / max(f.attacked, 1))
+        detail = (
+            f"at most {most.left} of {most.attacked} inputs withstood an \u03b5 from one end of "
+            "the data to the other"
+        )
+    else:
+        detail = (
+            "not applicable: it takes an iterative attack, and bounds within which every feature "
+            "may move freely"
+        )
+    name = "an \u03b5 as large as the data's range leaves no accuracy"
+    return "survives-everything", Check(name=name, passed=not failing, detail=detail)
+
+
+def not_converged(campaign: Campaign) -> tuple[str, Check]:
+    """Whether twice the steps change less than the interval of the robust accuracy does."""
+    worst: tuple[float, float, Longer] | None = None
+    for run in campaign.longer:
+        if not run.attacked:
+            continue
+        gained = run.fallen / run.attacked * run.survivors / campaign.n
+        interval = stats.clopper_pearson(run.survivors, campaign.n)
+        over = gained - (interval.high - interval.low) / 2
+        if worst is None or over > worst[0]:
+            worst = over, gained, run
+    name = "twice the steps change less than the interval"
+    if worst is None:
+        detail = "not applicable: no iterative attack left an input to attack for longer"
+        return "not-converged", Check(name=name, passed=True, detail=detail)
+    over, gained, run = worst
+    detail = (
+        f"{run.attack.title} with twice the steps broke {run.fallen} of {run.attacked} inputs that "
+        f"it had left at {run.arena.norm.symbol} \u03b5 = {run.eps:g}: robust accuracy falls by "
+        f"{100 * gained:.1f} points, {'more' if over > 0 else 'less'} than half its 95 % interval"
+    )
+    return "not-converged", Check(name=name, passed=over <= 0, detail=detail)
+
+
+def stronger_black_box(campaign: Campaign) -> tuple[str, Check]:
+    """Whether attacks that look into the model break at least as much as those that only ask."""
+    found = _stronger(
+        campaign,
+        lambda t: t.attack.knowledge == "black box" and t.attack.kind != "noise",
+        lambda t: t.attack.knowledge == "white box",
+    )
+    name = "black-box attacks are no stronger than white-box ones"
+    if found is None:
+        detail = "not applicable: it takes attacks of both kinds in one suite"
+        return "stronger-black-box", Check(name=name, passed=True, detail=detail)
+    worse, detail = found
+    return "stronger-black-box", Check(name=name, passed=not worse, detail=detail)
+
+
+def stronger_noise(campaign: Campaign) -> tuple[str, Check]:
+    """Whether random noise of the same size breaks less than the attacks do."""
+    found = _stronger(
+        campaign, lambda t: t.attack.kind == "noise", lambda t: t.attack.kind != "noise"
+    )
+    name = "random noise of the same size is weaker"
+    if found is None:
+        detail = "not applicable: noise was not among the attacks"
+        return "stronger-noise", Check(name=name, passed=True, detail=detail)
+    worse, detail = found
+    return "stronger-noise", Check(name=name, passed=not worse, detail=detail)
+
+
+def _stronger(
+    campaign: Campaign, weak: Callable[[Trial], bool], strong: Callable[[Trial], bool]
+) -> tuple[bool, str] | None:
+    """Whether what should be weak alone breaks significantly more, with the place in words.
+
+    The strong ones count together, the weak ones each by itself.
+    """
+    worst: tuple[float, str] | None = None
+    compared = alone_most = 0
+    for place, eps in _places(campaign):
+        trials = campaign.of(place, eps)
+        together = np.zeros(campaign.n, dtype=bool)
+        strongs = [t for t in trials if strong(t)]
+        for trial in strongs:
+            together |= trial.broken
+        for trial in (t for t in trials if weak(t) and strongs):
+            compared += 1
+            alone = int((trial.broken & ~together).sum())
+            missed = int((together & ~trial.broken).sum())
+            alone_most = max(alone_most, alone)
+            chance = _tail(alone, alone + missed)
+            if chance < WEAKER_LEVEL and (worst is None or chance < worst[0]):
+                words = (
+                    f"in {place.norm.symbol} at \u03b5 = {eps:g}, {trial.attack.title} alone broke "
+                    f"{alone} inputs, and the others {missed} that it did not"
+                )
+                worst = chance, words
+    if worst:
+        return True, worst[1]
+    if not compared:
+        return None
+    return False, f"alone it broke at most {alone_most} inputs in {compared} comparisons"
 
 
 def zero_gradients(campaign: Campaign) -> tuple[str, Check]:
@@ -158,19 +276,19 @@ def _masking(campaign: Campaign, codes: set[str]) -> Caveat | None:
 
 def _last(campaign: Campaign) -> list[Trial]:
     """The trial with the largest radius of each attack and norm."""
-    last = {(t.attack.name, t.norm): t for t in campaign.trials}
+    last = {(t.attack.name, t.arena): t for t in campaign.trials}
     return list(last.values())
 
 
-def _places(campaign: Campaign) -> Sequence[tuple[Norm, float]]:
-    return list(dict.fromkeys((t.norm, t.eps) for t in campaign.trials))
+def _places(campaign: Campaign) -> Sequence[tuple[ThreatModel, float]]:
+    return list(dict.fromkeys((t.arena, t.eps) for t in campaign.trials))
 
 
-def _tail(successes: int, n: int) -> float:
-    """P(X >= successes) of X ~ Binomial(n, 1/2)."""
+def _tail(successes: int, n: int, share: float = 0.5) -> float:
+    """P(X >= successes) of X ~ Binomial(n, share)."""
     from scipy.stats import binom
 
-    return float(binom.sf(successes - 1, n, 0.5))
+    return float(binom.sf(successes - 1, n, share))
 
 
 def _place(trial: Trial) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robreport import Column, Eps, Scalar, Table, ThreatModel, stats
+from robreport_plugins.attacks.rules import rules
 
 if TYPE_CHECKING:
     from robreport_plugins.attacks.params import SuiteParams
@@ -75,7 +76,7 @@ def points(campaign: Campaign, threats: Sequence[ThreatModel]) -> tuple[Point, .
     right = int(campaign.right.sum())
     for threat in threats:
         for eps in threat.eps:
-            broken = int(campaign.broken(threat.norm, eps.value).sum())
+            broken = int(campaign.broken(threat, eps.value).sum())
             where = f"{threat.norm.symbol} \u03b5 = {eps}"
             robust = share(
                 right - broken,
@@ -105,7 +106,7 @@ def broken_eps(campaign: Campaign, threat: ThreatModel) -> Floats:
     """
     found = np.where(campaign.right, np.inf, 0.0)
     for eps in sorted(threat.eps, reverse=True):
-        found[campaign.broken(threat.norm, eps.value)] = eps.value
+        found[campaign.broken(threat, eps.value)] = eps.value
     return found
 
 
@@ -169,7 +170,7 @@ def scalars(campaign: Campaign, threats: Sequence[ThreatModel]) -> dict[str, Sca
     found |= {f"robust_accuracy[{p.threat.name}, {p.eps}]": p.robust for p in worst}
     found |= {f"attack_success_rate[{p.threat.name}, {p.eps}]": p.success for p in worst}
     for p in worst:
-        for trial in campaign.of(p.threat.norm, p.eps.value):
+        for trial in campaign.of(p.threat, p.eps.value):
             name = f"attack_success_rate[{p.threat.name}, {p.eps}, {trial.attack.name}]"
             label = f"{trial.attack.title} success, {p.threat.norm.symbol} \u03b5 = {p.eps}"
             hits = int(trial.broken.sum())
@@ -209,7 +210,7 @@ def worst_case_table(campaign: Campaign, threats: Sequence[ThreatModel]) -> Tabl
             _cell(accuracy),
             _cell(p.robust),
             _cell(p.success),
-            int(campaign.broken(p.threat.norm, p.eps.value).sum()),
+            int(campaign.broken(p.threat, p.eps.value).sum()),
             right,
             campaign.n,
         )
@@ -221,7 +222,7 @@ def worst_case_table(campaign: Campaign, threats: Sequence[ThreatModel]) -> Tabl
         rows=rows,
         caption="An input counts as robust when it is right without an attack and no attack of the "
         "suite broke it at this \u03b5 or a smaller one. Intervals: 95 % Clopper-Pearson."
-        + (f" Held fixed: {', '.join(campaign.target.held)}." if campaign.target.held else ""),
+        + rules(campaign.target.schema, threats),
     )
 
 
@@ -244,11 +245,11 @@ def attack_table(campaign: Campaign, threats: Sequence[ThreatModel], params: Sui
     right = int(campaign.right.sum())
     rows: list[tuple[Any, ...]] = []
     robust_place = [column.key for column in columns].index("robust")
-    seen: set[tuple[str, str, float]] = set()
+    seen: set[tuple[str, ThreatModel, float]] = set()
     for threat in threats:
         for eps in threat.eps:
-            for trial in campaign.of(threat.norm, eps.value):
-                place = trial.attack.name, str(trial.norm), trial.eps
+            for trial in campaign.of(threat, eps.value):
+                place = trial.attack.name, trial.arena, trial.eps
                 if place in seen:
                     continue
                 seen.add(place)

@@ -4,28 +4,41 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from robreport import Bundle, DataError, ModelError, ModelHandle, Norm, SkipMetric
-from robreport_plugins.attacks.catalogue import Case
+from robreport import (
+    Bundle,
+    DataError,
+    ModelError,
+    ModelHandle,
+    Needs,
+    Norm,
+    SkipMetric,
+    ThreatModel,
+    TreeEnsemble,
+)
+from robreport_plugins.attacks.case import Case
 from robreport_plugins.methods.perturb import Attempt
-from robreport_plugins.methods.perturb_confine import confine, inside, sizes
+from robreport_plugins.methods.space import Space, bounds_of, space_of
 
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+
+# Where a probability of nothing stops counting: its logarithm must stay a number.
+_LEAST = 1e-12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
     """What the model itself says of a batch of candidates.
 
-    ``x_adv`` lies in ball and bounds; ``broken`` where the model's class is not the label;
-    ``unconfirmed`` counts the attack's claims that the model does not share.
+    ``x_adv`` lies in ball and bounds and is valid; ``broken`` where the model's class is not the
+    label; ``unconfirmed`` counts the attack's claims that the model does not share.
     """
 
     x_adv: Floats
@@ -38,13 +51,13 @@ class Judged:
 class Target:
     """One model and the first `samples` inputs of a split.
 
-    Frozen and categorical columns of a table are held as they are: nobody can change the ones,
-    and between two codes of the others there is nothing.
+    Frozen columns of a table are held as they are, and categorical ones go from code to code:
+    what a threat model allows is its `Space`.
 
     Parameters
     ----------
     bundle : Bundle
-        With a split ``test`` and a model that offers gradients.
+        With a split ``test``; ``train``, where there is one, gives columns their units.
     samples : int or None
         How many inputs; None for all.
     device : str
@@ -59,7 +72,7 @@ class Target:
     SkipMetric
         The inputs have missing values.
     ModelError
-        The module gives no logits ``(n, k)`` with k >= 2, or some that are not finite.
+        The outputs are no logits ``(n, k)`` with k >= 2, or some are not finite.
     """
 
     def __init__(
@@ -71,14 +84,20 @@ class Target:
         self.y: Ints = np.asarray(split.labels[: self.n], dtype=np.int64)
         self.index: Ints = np.asarray(split.index[: self.n], dtype=np.int64)
         self.model: ModelHandle = bundle.model
+        self.offers = bundle.offers
+        self.schema = bundle.schema
         self.device = device
         self.batch_size = batch_size
-        self.module = _on(bundle.model.torch_module(), device)
-        self.low, self.high = _bounds(bundle, self.x.shape[1:])
-        held = dict.fromkeys((*bundle.schema.frozen, *bundle.schema.categories))
-        self.held: tuple[str, ...] = tuple(held)
-        self._fixed = np.zeros(self.x.shape[1:], dtype=bool)
-        self._fixed[list(bundle.schema.positions(self.held))] = True
+        self.module: torch.nn.Module | None = None
+        if Needs.GRADIENTS in bundle.offers:
+            self.module = _on(bundle.model.torch_module(), device)
+        self.trees: TreeEnsemble | None = None
+        if Needs.TREES in bundle.offers:
+            self.trees = bundle.model.trees()
+        self.low, self.high = bounds_of(bundle.schema, self.x.shape[1:])
+        units = bundle.splits.get("train", split)
+        self._units_of: Floats = units.x
+        self._spaces: dict[ThreatModel, Space] = {}
         if self.n == 0:
             raise DataError("split test is empty; there is nothing to attack")
         if not np.issubdtype(self.x.dtype, np.floating):
@@ -86,6 +105,45 @@ class Target:
                 f"split test holds {self.x.dtype} inputs; attacks need float32 or float64"
             )
         self._check_finite()
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """Columns that the data's schema freezes."""
+        return self.schema.frozen
+
+    @property
+    def scored(self) -> bool:
+        """Whether the model gives more than a class: logits or probabilities."""
+        return self.module is not None or Needs.PROBABILITIES in self.offers
+
+    def space(self, threat: ThreatModel) -> Space:
+        """Return where an attacker of this threat model may go.
+
+        Raises
+        ------
+        DataError
+            The threat names columns that are not there.
+        """
+        known = arena(threat)
+        if known not in self._spaces:
+            self._spaces[known] = space_of(self.schema, threat, self.x.shape[1:], self._units_of)
+        return self._spaces[known]
+
+    def span(self, threat: ThreatModel) -> float | None:
+        """Return the size of a change from one end of the data to the other.
+
+        None where the bounds are not finite, or too much is held for such a change to be made.
+        """
+        space = self.space(threat)
+        width = np.broadcast_to(self.high - self.low, space.shape).astype(np.float64)
+        held = space.fixed | space.up | space.down | space.discrete
+        if not np.isfinite(width).all() or held.any():
+            return None
+        unit = np.ones(space.shape) if space.unit is None else space.unit
+        flat = (width / unit).reshape(-1)
+        if threat.norm is Norm.L0:
+            return float(flat.size)
+        return float(np.linalg.norm(flat, ord=threat.norm.order))
 
     def batches(self, rows: Ints) -> Iterator[Ints]:
         """Yield the rows, batch by batch."""
@@ -105,22 +163,50 @@ class Target:
         ]
         return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
 
-    def logits(self, rows: Ints) -> npt.NDArray[np.float32]:
-        """Return the module's outputs for these rows, ``(n, k)``."""
+    def scores(self, x: Floats) -> npt.NDArray[np.float32]:
+        """Return outputs ``(n, k)`` that are larger for likelier classes.
+
+        The module's logits where there is a module, else logarithms of probabilities.
+
+        Raises
+        ------
+        DataError, ModelError
+            As for the class.
+        """
         parts = []
-        with torch.no_grad():
-            for batch in self.batches(rows):
-                out = self.module(self.tensors(batch)[0])
-                if out.ndim != 2 or out.shape[0] != len(batch) or out.shape[1] < 2:
-                    raise ModelError(
-                        f"the model's module returned shape {tuple(out.shape)} for {len(batch)} "
-                        "inputs; a classifier returns one logit for each of at least two classes"
-                    )
-                parts.append(out.float().cpu().numpy())
-        found = np.concatenate(parts)
+        for start in range(0, len(x), self.batch_size):
+            part = x[start : start + self.batch_size]
+            if self.module is not None:
+                with torch.no_grad():
+                    inputs = torch.from_numpy(np.array(part, dtype=np.float32)).to(self.device)
+                    out = self.module(inputs).float().cpu().numpy()
+            else:
+                shares = np.asarray(self.model.predict_proba(part), dtype=np.float64)
+                out = np.log(np.maximum(shares, _LEAST)).astype(np.float32)
+            if out.ndim != 2 or out.shape[0] != len(part) or out.shape[1] < 2:
+                raise ModelError(
+                    f"the model's module returned shape {tuple(out.shape)} for {len(part)} "
+                    "inputs; a classifier returns one logit for each of at least two classes"
+                )
+            parts.append(out)
+        return np.concatenate(parts) if parts else np.zeros((0, 2), dtype=np.float32)
+
+    def outputs(self) -> npt.NDArray[np.float32] | None:
+        """Return the scores of the inputs themselves; None of a model that gives classes only.
+
+        Raises
+        ------
+        DataError
+            Labels that the model has no output for.
+        ModelError
+            Outputs that are not finite.
+        """
+        if not self.scored:
+            return None
+        found = self.scores(self.x)
         if not np.isfinite(found).all():
             bad = int((~np.isfinite(found).all(axis=1)).sum())
-            raise ModelError(f"the model's outputs are not finite for {bad} of {len(rows)} inputs")
+            raise ModelError(f"the model's outputs are not finite for {bad} of {self.n} inputs")
         if self.y.min() < 0 or self.y.max() >= found.shape[1]:
             raise DataError(
                 f"split test has labels from {self.y.min()} to {self.y.max()}, "
@@ -128,28 +214,30 @@ class Target:
             )
         return found
 
-    def case(self, rows: Ints, norm: Norm, eps: float, generator: torch.Generator) -> Case:
+    def case(self, rows: Ints, threat: ThreatModel, eps: float, generator: torch.Generator) -> Case:
         """Return these rows as one batch to attack."""
+        space = self.space(threat)
         x, y = self.tensors(rows)
-        fixed = torch.from_numpy(self._fixed).to(self.device)
-        ends = [
-            torch.where(fixed, x, torch.from_numpy(end.astype(np.float32)).to(self.device))
-            for end in (self.low, self.high)
-        ]
+        data = self.x[rows]
+        low, high = space.room(data)
+        held = np.zeros(space.shape, dtype=bool)
+        held.reshape(-1)[list(space.codes)] = True
+        low, high = np.where(held, data, low), np.where(held, data, high)
+        ends = [torch.from_numpy(end.astype(np.float32)).to(self.device) for end in (low, high)]
+        module, unit = self.module, None
+        if space.unit is not None:
+            unit = torch.from_numpy(space.unit.astype(np.float32)).to(self.device)
+            x, ends = x / unit, [end / unit for end in ends]
+            if module is not None:
+                module = _InUnits(module, unit)
         return Case(
-            module=self.module,
-            predict=self.predict,
-            x=x,
-            y=y,
-            norm=norm,
-            eps=eps,
-            low=ends[0],
-            high=ends[1],
-            generator=generator,
-        )
+            target=self, space=space, rows=rows, data=data, module=module, unit=unit,
+            x=x, y=y, norm=threat.norm, eps=eps, low=torch.minimum(ends[0], x),
+            high=torch.maximum(ends[1], x), generator=generator,
+        )  # fmt: skip
 
-    def judge(self, rows: Ints, case: Case, attempt: Attempt) -> Judged:
-        """Return what the model says of an attempt, after putting it into ball and bounds.
+    def judge(self, case: Case, attempt: Attempt) -> Judged:
+        """Return what the model says of an attempt, after putting it where the threat allows.
 
         Raises
         ------
@@ -161,19 +249,16 @@ class Target:
                 f"an attack returned shape {tuple(attempt.x_adv.shape)} for inputs of shape "
                 f"{tuple(case.x.shape)}"
             )
-        x, y = self.x[rows], self.y[rows]
-        # The float32 difference is what the attack did; float64 data keep their own digits.
-        delta = (attempt.x_adv.double() - case.x.double()).cpu().numpy()
-        low, high = (np.where(self._fixed, x, end) for end in (self.low, self.high))
-        x_adv = confine(x, delta, case.norm, case.eps, low, high)
+        x, y = case.data, self.y[case.rows]
+        x_adv = case.landed(attempt.x_adv)
         predicted = self.predict(x_adv)
-        broken = inside(x, x_adv, case.norm, case.eps, low, high) & (predicted != y)
+        broken = case.space.inside(x, x_adv, case.norm, case.eps) & (predicted != y)
         claimed = attempt.claimed.cpu().numpy()
         return Judged(
             x_adv=x_adv,
             predicted=predicted,
             broken=broken,
-            size=sizes(x, x_adv, case.norm),
+            size=case.space.sizes(x, x_adv, case.norm),
             unconfirmed=int((claimed & ~broken).sum()),
         )
 
@@ -189,32 +274,27 @@ class Target:
                 raise DataError("split test holds inputs that are not finite; attacks need numbers")
 
 
+class _InUnits(torch.nn.Module):
+    """A module that takes inputs in the units of a budget."""
+
+    def __init__(self, module: torch.nn.Module, unit: torch.Tensor) -> None:
+        super().__init__()
+        self.module = module
+        self.unit = unit
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.module(x * self.unit)
+        return found
+
+
+def arena(threat: ThreatModel) -> ThreatModel:
+    """Return what a threat model says apart from its name and budgets: threats share its runs."""
+    return replace(threat, name="", eps=())
+
+
 def _on(module: torch.nn.Module, device: str) -> torch.nn.Module:
     """Return the module on the device: itself where it is there, else a copy."""
     held = {tensor.device.type for tensor in (*module.parameters(), *module.buffers())}
     if held <= {torch.device(device).type}:
         return module
     return copy.deepcopy(module).to(device)
-
-
-def _bounds(
-    bundle: Bundle, shape: tuple[int, ...]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return (low, high), scalars or shaped like one input; infinite where nothing is declared."""
-    if bundle.schema.bounds is None:
-        return np.asarray(-np.inf), np.asarray(np.inf)
-    ends = []
-    for end in bundle.schema.bounds:
-        values = np.asarray(end, dtype=np.float64)
-        if values.ndim:
-            if values.size != int(np.prod(shape)):
-                raise DataError(
-                    f"data.bounds holds {values.size} values an end, but an input has "
-                    f"{int(np.prod(shape))}; give one number, or one for each feature"
-                )
-            values = values.reshape(shape)
-        ends.append(values)
-    low, high = ends
-    if not (low <= high).all():
-        raise DataError("data.bounds has a lower end above its upper end")
-    return low, high

@@ -124,6 +124,7 @@ def test_several_threats_share_the_work_of_a_norm_and_keep_their_own_grids():
         threat(Norm.Linf, 0.2, 0.05, name="Wide"),
         threat(Norm.L2, 0.3, name="l2"),
         progress=lambda done, total, what: calls.append((done, total, what)),
+        attacks=("fgsm", "pgd"),
     )
     a, b = both.scalars["robust_accuracy[small, 0.05]"], both.scalars["robust_accuracy[Wide, 0.05]"]
     assert a == b
@@ -368,7 +369,7 @@ def test_an_attack_that_loses_strength_is_caught(monkeypatch):
 
     monkeypatch.setitem(CATALOGUE, "pgd", attack(fading))
     result = audit(disguised(), threat(Norm.Linf, 0.1, 0.3), attacks=["pgd"])
-    assert failed(result) == {"not-monotone"}
+    assert failed(result) == {"not-monotone", "survives-everything"}
     scalars = result.scalars
     # Carried over: what was broken with less stays broken.
     assert scalars["robust_accuracy[t, 0.3]"].value == scalars["robust_accuracy[t, 0.1]"].value < 1
@@ -377,7 +378,7 @@ def test_an_attack_that_loses_strength_is_caught(monkeypatch):
 def test_claims_are_not_believed(monkeypatch):
     monkeypatch.setitem(CATALOGUE, "pgd", attack(lambda case, params: pretend(case, case.x)))
     result = audit(disguised(), threat(Norm.Linf, 0.1), attacks=["pgd"])
-    assert failed(result) == {"success-not-confirmed"}
+    assert failed(result) == {"success-not-confirmed", "survives-everything"}
     assert result.scalars["robust_accuracy[t, 0.1]"].value == 1.0
 
 
@@ -466,7 +467,7 @@ def test_data_that_cannot_be_attacked_is_one_clear_error():
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"attacks": ["pgd", "nonesuch"]}, "unknown attack 'nonesuch'; known: fgsm, pgd"),
+        ({"attacks": ["pgd", "nonesuch"]}, "unknown attack 'nonesuch'; known: fgsm, bim, pgd"),
         ({"attacks": []}, "at least one attack"),
         ({"attacks": ["pgd", "pgd"]}, "named twice"),
         ({"steps": 0}, "greater than 0"),
@@ -538,7 +539,10 @@ def test_frozen_and_categorical_columns_stay_as_they_are(norm, random_start):
     result = audit(
         replace(given, schema=schema), threat(norm, 0.05, 0.2), random_start=random_start, steps=60
     )
-    assert "Held fixed: f0, f3, f9, f4." in result.tables["worst_case"].caption
+    assert (
+        "Held fixed: f0, f3, f9. From one category to another, a change of size 1: f4."
+        in result.tables["worst_case"].caption
+    )
     for asked in model.asked:
         assert {row.tobytes() for row in asked[:, held]} <= {row.tobytes() for row in x[:, held]}
     weight = next(p for p in oracle.torch_module().parameters() if p.ndim == 2).detach().numpy()

@@ -150,7 +150,7 @@ def test_what_does_not_fit_is_said(changes: dict[str, Any], words: str) -> None:
 
 
 def test_what_was_invalid_may_stay() -> None:
-    """A row outside of the bounds, of half hours and of no ownership, is not mended by an attack."""
+    """A row outside of the bounds, of half hours and of no ownership, is not mended."""
     x = np.array([[120.0, 7.5, -3.0, 1.0, 0.0, 0.0, 0.0, 0.0]])
     space = space_of(schema(), threat(), (8,))
     assert space.valid(x, x).all()

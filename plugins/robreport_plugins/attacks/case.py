@@ -1,0 +1,118 @@
+"""One batch to attack, seen by gradients, by scores, by decisions, or as trees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from robreport import ModelError, Norm, TreeEnsemble
+from robreport_plugins.methods.space import Space
+
+if TYPE_CHECKING:
+    from robreport_plugins.attacks.target import Target
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Case:
+    """One batch to attack in one norm with one radius.
+
+    Attributes
+    ----------
+    target : Target
+        The model as loaded.
+    space : Space
+        Where the attacker may go.
+    rows : array (n,)
+        Which inputs of the target.
+    data : array (n, *shape)
+        The inputs in data space, in their own type.
+    module : torch.nn.Module or None
+        Inputs, in the units of the budget, to logits; None of a model without gradients.
+    unit : Tensor or None
+        The units of the budget, shaped like one input; None for those of the data.
+    x, y : Tensor
+        float32 inputs ``(n, *shape)`` in the units of the budget, and int64 labels ``(n,)``, on
+        the device.
+    norm, eps
+        The threat.
+    low, high : Tensor like x
+        Room in the units of the budget: what may not move has no room.
+    generator : torch.Generator
+        On the CPU, of this attack, threat, radius and batch.
+    """
+
+    target: Target
+    space: Space
+    rows: npt.NDArray[np.int64]
+    data: Array
+    module: torch.nn.Module | None
+    unit: torch.Tensor | None
+    x: torch.Tensor
+    y: torch.Tensor
+    norm: Norm
+    eps: float
+    low: torch.Tensor
+    high: torch.Tensor
+    generator: torch.Generator
+
+    @property
+    def network(self) -> torch.nn.Module:
+        """The module, for attacks that need gradients.
+
+        Raises
+        ------
+        ModelError
+            The model has none.
+        """
+        if self.module is None:
+            raise ModelError("an attack that needs gradients was given a model without")
+        return self.module
+
+    @property
+    def trees(self) -> TreeEnsemble | None:
+        """The model's trees, where it is made of such."""
+        return self.target.trees
+
+    def landed(self, x_adv: torch.Tensor) -> Array:
+        """Return candidates ``(n, *shape)`` as valid inputs in the ball, in data space."""
+        # the float32 difference is what the attack did; float64 data keep their own digits
+        delta = (x_adv.double() - self.x.double()).cpu().numpy()
+        if self.space.unit is not None:
+            delta = delta * self.space.unit
+        return self.space.land(self.data, delta, self.norm, self.eps)
+
+    def only(self, places: Array, eps: float) -> Case:
+        """Return some examples of the batch, with another radius."""
+        here = torch.from_numpy(places)
+        return replace(
+            self, rows=self.rows[places], data=self.data[places], x=self.x[here], y=self.y[here],
+            low=self.low[here], high=self.high[here], eps=eps,
+        )  # fmt: skip
+
+    def scores(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the model's scores ``(m, k)`` of inputs in the units of the budget."""
+        return torch.from_numpy(self.target.scores(self._inputs(x))).to(x.device)
+
+    def decide(self, x: torch.Tensor, places: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the classes ``(m,)`` of inputs, by the model as loaded.
+
+        With `places`, which examples of the batch they belong to, what an input shares with its
+        example it shares to the last digit.
+        """
+        given = self._inputs(x)
+        if places is not None:
+            moved = (x.double() - self.x[places].double()).cpu().numpy()
+            if self.space.unit is not None:
+                moved = moved * self.space.unit
+            given = (self.data[places.cpu().numpy()] + moved).astype(self.data.dtype)
+        return torch.from_numpy(self.target.predict(given)).to(x.device)
+
+    def _inputs(self, x: torch.Tensor) -> Array:
+        given = x if self.unit is None else x * self.unit
+        return np.asarray(given.cpu().numpy(), dtype=self.data.dtype)
