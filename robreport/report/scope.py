@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from robreport.document import Block, Chip, KeyValues, Link, Note, Prose, Section, TableBlock
@@ -132,25 +132,47 @@ def _schema_pairs(run: AuditRun) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
+_UNITS = {"std": "a column's standard deviation", "range": "a column's range"}
+_RULES = (
+    ("frozen", "as they are: "), ("increase", "or increase: "), ("decrease", "or decrease: "),
+    ("integer", "whole: "), ("one_hot", "one of each group: "),
+)  # fmt: skip
+
+
+def _rules(threat: Mapping[str, Any]) -> str:
+    """What the columns of a table may not do, in a cell."""
+    found = []
+    for key, words in _RULES:
+        names = threat.get(key) or ()
+        groups = [f"({', '.join(n)})" if isinstance(n, list | tuple) else str(n) for n in names]
+        if groups:
+            found.append(f"{words}{', '.join(groups)}")
+    return "; ".join(found)
+
+
 def _threats_table(threats: wording.Threats, anchors: Anchors) -> TableBlock:
+    ruled = any(_rules(threat) for threat in threats.values())
     return TableBlock(
         anchor=anchors.of("threats"),
         title="Threat models",
         columns=(
             Column(key="name", title="Name"),
             Column(key="norm", title="Norm"),
-            Column(key="eps", title="Budgets ε, in units of the data"),
+            Column(key="eps", title="Budgets ε"),
+            Column(key="unit", title="in units of"),
             Column(key="knowledge", title="The attacker sees"),
             Column(key="goal", title="and wants"),
+            *((Column(key="rules", title="and must leave"),) if ruled else ()),
         ),
         rows=tuple(
             (
                 name,
                 wording.threat_symbol(name, threats),
                 wording.plain_value(threat.get("eps")),
+                _UNITS.get(str(threat.get("scale")), "the data"),
                 str(threat.get("knowledge") or ""),
-                "any wrong answer" if threat.get("goal") == "untargeted"
-                else str(threat.get("goal") or ""),
+                "a chosen answer" if threat.get("goal") == "targeted" else "any wrong answer",
+                *((_rules(threat),) if ruled else ()),
             )
             for name, threat in threats.items()
         ),

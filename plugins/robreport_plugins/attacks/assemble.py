@@ -6,7 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from robreport import DataSchema, Figure, ImageGrid, Result, Table, ThreatModel
+from robreport import DataSchema, Figure, Finding, ImageGrid, Result, Table, ThreatModel
+from robreport_plugins.attacks.classes import (
+    by_class,
+    class_findings,
+    class_table,
+    confusion_figure,
+    targets_figure,
+)
 from robreport_plugins.attacks.figures import accuracy_chart
 from robreport_plugins.attacks.gallery import example_table, image_gallery
 from robreport_plugins.attacks.params import SuiteParams
@@ -37,6 +44,7 @@ def assemble(
         "attacks": attack_table(campaign, threats, params),
     }
     figures: dict[str, Figure] = {}
+    named: list[Finding] = []
     images: dict[str, ImageGrid] = {}
     arrays = {
         "index": campaign.target.index,
@@ -52,6 +60,12 @@ def assemble(
             images[f"gallery.{key}"] = grid
         elif (rows := example_table(campaign, threat, schema)) is not None:
             tables[f"examples.{key}"] = rows
+        if (classes := by_class(campaign, threat, schema.classes)) is not None:
+            tables[f"classes.{key}"] = class_table(classes)
+            figures[f"labels.{key}"] = confusion_figure(classes)
+            if (moved := targets_figure(campaign, threat, classes)) is not None:
+                figures[f"targets.{key}"] = moved
+            named += class_findings(classes, f"classes.{key}")
         arrays[f"broken_eps.{key}"] = np.asarray(broken_eps(campaign, threat))
     passed, caveats = checks(campaign)
     return Result(
@@ -60,7 +74,10 @@ def assemble(
         tables=tables,
         figures=figures,
         images=images,
-        findings=findings(campaign, threats, schema.n_classes or campaign.target.model.n_outputs),
+        findings=(
+            *findings(campaign, threats, schema.n_classes or campaign.target.model.n_outputs),
+            *named,
+        ),
         caveats=caveats,
         checks=passed,
         arrays=arrays,

@@ -45,6 +45,8 @@ class Case:
         Room in the units of the budget: what may not move has no room.
     generator : torch.Generator
         On the CPU, of this attack, threat, radius and batch.
+    aim : int or None
+        The class that all examples are to be moved to; None for any wrong one.
     """
 
     target: Target
@@ -60,6 +62,12 @@ class Case:
     low: torch.Tensor
     high: torch.Tensor
     generator: torch.Generator
+    aim: int | None = None
+
+    @property
+    def labels(self) -> torch.Tensor:
+        """The classes that an attack moves examples towards, or where there is no aim, from."""
+        return self.y if self.aim is None else torch.full_like(self.y, self.aim)
 
     @property
     def network(self) -> torch.nn.Module:

@@ -40,6 +40,8 @@ class Attack:
     run : callable (case, params) -> Attempt
     budget : callable (params) -> (steps, restarts)
         What it takes of each example.
+    aims : bool
+        Whether it can move an example to a chosen class, `Case.aim`.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Attack:
     kind: Kind
     run: Callable[[Case, SuiteParams], Attempt]
     budget: Callable[[SuiteParams], tuple[int, int]]
+    aims: bool = False
 
     @property
     def knowledge(self) -> str:
@@ -73,8 +76,9 @@ def _fgsm(case: Case, params: SuiteParams) -> Attempt:
     from robreport_plugins.methods.perturb_pgd import fgsm
 
     return fgsm(
-        case.network, case.x, case.y, norm=case.norm, eps=case.eps, bounds=(case.low, case.high),
-        loss=params.loss,
+        case.network, case.x, case.labels, norm=case.norm, eps=case.eps,
+        bounds=(case.low, case.high),
+        loss=params.loss, targeted=case.aim is not None,
     )  # fmt: skip
 
 
@@ -90,9 +94,11 @@ def _climb(case: Case, params: SuiteParams, restarts: int, random_start: bool) -
     from robreport_plugins.methods.perturb_pgd import pgd
 
     return pgd(
-        case.network, case.x, case.y, norm=case.norm, eps=case.eps, bounds=(case.low, case.high),
+        case.network, case.x, case.labels, norm=case.norm, eps=case.eps,
+        bounds=(case.low, case.high),
         steps=params.steps, step=params.step_length(case.eps), restarts=restarts,
         random_start=random_start, generator=case.generator, loss=params.loss,
+        targeted=case.aim is not None,
     )  # fmt: skip
 
 
@@ -111,11 +117,11 @@ CATALOGUE: dict[str, Attack] = {
     attack.name: attack
     for attack in (
         Attack(name="fgsm", title="FGSM", norms=_CONVEX, sees="gradients", kind="step",
-               run=_fgsm, budget=_once),
+               run=_fgsm, budget=_once, aims=True),
         Attack(name="bim", title="BIM", norms=_CONVEX, sees="gradients", kind="iterative",
-               run=_bim, budget=lambda params: (params.steps, 1)),
+               run=_bim, budget=lambda params: (params.steps, 1), aims=True),
         Attack(name="pgd", title="PGD", norms=_CONVEX, sees="gradients", kind="iterative",
-               run=_pgd, budget=_steps),
+               run=_pgd, budget=_steps, aims=True),
         Attack(name="noise", title="Noise", norms=_CONVEX, sees="decisions", kind="noise",
                run=_noise, budget=lambda params: (1, params.noise_tries)),
     )

@@ -64,6 +64,8 @@ def obstacle(attack: Attack, target: Target, threat: ThreatModel) -> str:
         return f"does not work in {threat.norm.symbol}"
     if threat.knowledge == "black box" and attack.knowledge == "white box":
         return "looks into the model, which the threat's attacker cannot"
+    if threat.goal == "targeted" and not attack.aims:
+        return "cannot aim at a class"
     if attack.sees == "gradients" and target.module is None:
         return "needs gradients, which the model does not offer"
     if attack.sees == "trees" and target.trees is None:

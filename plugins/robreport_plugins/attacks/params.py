@@ -48,6 +48,10 @@ class SuiteParams(Params):
         Literal["cross-entropy", "margin"], Field(description="what the attacks drive up")
     ] = "cross-entropy"
     batch_size: Annotated[PositiveInt, Field(description="inputs attacked at a time")] = 500
+    targets: Annotated[
+        PositiveInt,
+        Field(description="of a targeted threat: aim at the so many commonest classes"),
+    ] = 10
     noise_tries: Annotated[
         PositiveInt, Field(description="random perturbations of each example, for noise")
     ] = 10

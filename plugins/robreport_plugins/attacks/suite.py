@@ -120,6 +120,8 @@ class Campaign:
     shown : mapping of arena to tuple of Shown
     taken : mapping of (arena, eps) to array (n,) of int64
         The class that the worst-case input of each broken example was taken for; -1 elsewhere.
+    reached : mapping of (arena, eps) to bool array (n, k)
+        Of targeted threats: which examples were moved to which class.
     floods, longer : tuple
         The attacks run to test the attacks: see `Flood` and `Longer`.
     flat : array (n,) of bool
@@ -139,6 +141,7 @@ class Campaign:
     trials: tuple[Trial, ...]
     shown: dict[ThreatModel, tuple[Shown, ...]]
     taken: dict[tuple[ThreatModel, float], Ints]
+    reached: dict[tuple[ThreatModel, float], Bools]
     floods: tuple[Flood, ...]
     longer: tuple[Longer, ...]
     flat: Bools
@@ -197,7 +200,9 @@ def run_suite(
         flat = runner.flat()
         for place, values, attacks in runs:
             for attack in attacks:
-                if attack.kind == "minimal":
+                if place.goal == "targeted":
+                    runner.aim(attack, place, values)
+                elif attack.kind == "minimal":
                     runner.reach(attack, place, values)
                 else:
                     runner.climb(attack, place, values)
@@ -212,6 +217,7 @@ def run_suite(
             place: tuple(found[r] for r in sorted(found)) for place, found in runner.shown.items()
         },
         taken={place: np.where(right, taken, -1) for place, taken in runner.taken.items()},
+        reached=runner.reached,
         floods=floods,
         longer=longer,
         flat=flat,
@@ -273,6 +279,7 @@ class _Runner:
         self.trials: list[Trial] = []
         self.shown: dict[ThreatModel, dict[int, Shown]] = {}
         self.taken: dict[tuple[ThreatModel, float], Ints] = {}
+        self.reached: dict[tuple[ThreatModel, float], Bools] = {}
 
     def flat(self) -> Bools:
         """Return the right examples whose input gradient is zero in every entry."""
@@ -334,6 +341,30 @@ class _Runner:
             self._note(attack, place, eps, attacked, tally, record, 0, 0)
         self.progress(self.done, self.total, what)
 
+    def aim(self, attack: Attack, place: ThreatModel, values: Sequence[float]) -> None:
+        """Run one attack towards each of the commonest classes, with rising radii."""
+        target, params = self.target, self.params
+        common = np.argsort(-np.bincount(target.y), kind="stable")[: params.targets].tolist()
+        reached = np.zeros((target.n, max(*common, int(target.y.max())) + 1), dtype=bool)
+        record = _Fallen.of(target.n)
+        for eps in values:
+            tally, attacked = _Tally(), np.zeros(target.n, dtype=bool)
+            for turn, aim in enumerate(common):
+                what = f"{attack.title} {place.norm.symbol} \u03b5 = {eps:g} to class {aim}"
+                self.progress(self.done + turn * target.n // len(common), self.total, what)
+                todo = self.right & (target.y != aim) & ~reached[:, aim]
+                attacked |= todo
+                for number, rows in enumerate(target.batches(np.flatnonzero(todo & (eps > 0)))):
+                    case, attempt = self._attempt(
+                        attack, place, eps, rows, f"{number} to {aim}", tally, aim
+                    )
+                    hit = self._judge(attack, place, eps, case, attempt, tally, record)
+                    reached[hit, aim] = True
+            known = self.reached.setdefault((place, eps), np.zeros_like(reached))
+            known |= reached
+            self._note(attack, place, eps, int(attacked.sum()), tally, record, 0, 0)
+        self.progress(self.done, self.total, f"{attack.title} {place.norm.symbol}")
+
     def tests(
         self, runs: Sequence[tuple[ThreatModel, Sequence[Attack]]]
     ) -> tuple[tuple[Flood, ...], tuple[Longer, ...]]:
@@ -342,7 +373,7 @@ class _Runner:
         for place, attacks in runs:
             known = [t for t in self.trials if t.arena == place and t.eps > 0]
             climbers = [a for a in attacks if a.iterative]
-            if not climbers or not known:
+            if not climbers or not known or place.goal == "targeted":
                 continue
             # the one that broke most at the largest radius; of equals the first
             last = {t.attack.name: int(t.broken.sum()) for t in known}
@@ -390,10 +421,11 @@ class _Runner:
         rows: Ints,
         which: str,
         tally: _Tally,
+        aim: int | None = None,
     ) -> tuple[Case, Attempt]:
         """Run the attack on one batch."""
         words = f"{attack.name} {_words(place)} {eps!r} {which}"
-        case = self.target.case(rows, place, eps, _generator(self.seed, words))
+        case = self.target.case(rows, place, eps, _generator(self.seed, words), aim)
         attempt = attack.run(case, self.params)
         tally.gradients += attempt.gradients
         tally.queries += attempt.queries
@@ -408,8 +440,8 @@ class _Runner:
         attempt: Attempt,
         tally: _Tally,
         record: _Fallen,
-    ) -> None:
-        """Have the model decide a batch, and keep what it says."""
+    ) -> Ints:
+        """Have the model decide a batch, keep what it says, and return the rows that fell."""
         verdict = self.target.judge(case, attempt)
         tally.queries += len(case.rows)
         tally.unconfirmed += verdict.unconfirmed
@@ -418,6 +450,7 @@ class _Runner:
         record.size[hit] = verdict.size[verdict.broken]
         record.taken[hit] = verdict.predicted[verdict.broken]
         self._show(attack, place, eps, case.rows, verdict)
+        return hit
 
     def _note(
         self,

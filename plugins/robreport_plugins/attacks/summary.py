@@ -238,8 +238,10 @@ def attack_table(campaign: Campaign, threats: Sequence[ThreatModel], params: Sui
         Column(key="clean", title="clean", kind="share"),
         Column(key="robust", title="accuracy left", kind="share_interval"),
         Column(key="success", title="success", kind="share"),
-        Column(key="size", title="median size, successes", kind="number"),
+        Column(key="alone", title="alone", kind="integer"),
+        Column(key="size", title="median size", kind="number"),
         Column(key="gradients", title="gradients", kind="integer"),
+        Column(key="queries", title="queries", kind="integer"),
     )
     accuracy = clean(campaign)
     right = int(campaign.right.sum())
@@ -265,8 +267,10 @@ def attack_table(campaign: Campaign, threats: Sequence[ThreatModel], params: Sui
                         accuracy.value,
                         _cell(robust),
                         hits / right if right else None,
+                        _alone(campaign, trial),
                         _median_size(trial),
                         trial.gradients,
+                        trial.queries,
                     )
                 )
     rows.sort(key=lambda row: row[robust_place][0])
@@ -275,9 +279,20 @@ def attack_table(campaign: Campaign, threats: Sequence[ThreatModel], params: Sui
         columns=columns,
         rows=tuple(rows),
         caption="Successes are counted over the inputs that are right without an attack, those "
-        "carried over from a smaller \u03b5 included; sizes are medians over the successes alone; "
-        "gradients are those evaluated at this \u03b5, one for each input and step.",
+        "carried over from a smaller \u03b5 included. Alone: inputs that no other attack "
+        "broke here. Median size: over the successes only. Gradients and queries are those of "
+        "this \u03b5, one for each input and step; a search for the smallest change counts at the "
+        "first \u03b5.",
     )
+
+
+def _alone(campaign: Campaign, trial: Trial) -> int:
+    """How many examples this attack broke and no other did at its radius."""
+    others = np.zeros(campaign.n, dtype=bool)
+    for other in campaign.of(trial.arena, trial.eps):
+        if other is not trial:
+            others |= other.broken
+    return int((trial.broken & ~others).sum())
 
 
 def _median_size(trial: Trial) -> float | None:

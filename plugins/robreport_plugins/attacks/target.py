@@ -214,8 +214,15 @@ class Target:
             )
         return found
 
-    def case(self, rows: Ints, threat: ThreatModel, eps: float, generator: torch.Generator) -> Case:
-        """Return these rows as one batch to attack."""
+    def case(
+        self,
+        rows: Ints,
+        threat: ThreatModel,
+        eps: float,
+        generator: torch.Generator,
+        aim: int | None = None,
+    ) -> Case:
+        """Return these rows as one batch to attack, to be moved to the class `aim` if any."""
         space = self.space(threat)
         x, y = self.tensors(rows)
         data = self.x[rows]
@@ -233,7 +240,7 @@ class Target:
         return Case(
             target=self, space=space, rows=rows, data=data, module=module, unit=unit,
             x=x, y=y, norm=threat.norm, eps=eps, low=torch.minimum(ends[0], x),
-            high=torch.maximum(ends[1], x), generator=generator,
+            high=torch.maximum(ends[1], x), generator=generator, aim=aim,
         )  # fmt: skip
 
     def judge(self, case: Case, attempt: Attempt) -> Judged:
@@ -252,7 +259,8 @@ class Target:
         x, y = case.data, self.y[case.rows]
         x_adv = case.landed(attempt.x_adv)
         predicted = self.predict(x_adv)
-        broken = case.space.inside(x, x_adv, case.norm, case.eps) & (predicted != y)
+        hit = predicted != y if case.aim is None else predicted == case.aim
+        broken = case.space.inside(x, x_adv, case.norm, case.eps) & hit
         claimed = attempt.claimed.cpu().numpy()
         return Judged(
             x_adv=x_adv,

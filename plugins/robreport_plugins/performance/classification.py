@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from robreport import Bundle, Caveat, Check, Context, Interval, Result, Scalar, stats
 from robreport_plugins.methods import calibration, labels, probabilities, ranking
+from robreport_plugins.methods.confusion_chart import confusion_chart
 from robreport_plugins.performance import charts, findings, tables
 from robreport_plugins.performance.metrics import ClassificationParams
 from robreport_plugins.performance.predictions import Predictions, read_predictions
@@ -42,7 +43,7 @@ def measure(bundle: Bundle, params: ClassificationParams, ctx: Context) -> Resul
     made_tables = {"per_class": tables.per_class(given.names, per_class, matrix)}
     if (pairs := tables.confusion(given.names, matrix)) is not None:
         made_tables["confusion"] = pairs
-    figures = {"confusion": charts.confusion(given.names, matrix)}
+    figures = {"confusion": confusion_chart(given.names, matrix)}
     arrays: dict[str, Any] = {"correct": given.correct}
     if scores is not None:
         made_tables["reliability"] = tables.reliability(scores.bins)

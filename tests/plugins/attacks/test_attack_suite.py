@@ -268,7 +268,7 @@ def test_data_without_bounds_or_a_shape_of_its_own():
         (exact > 20).mean(), abs=0.05
     )
     assert not result.images
-    assert set(result.tables) == {"worst_case", "attacks"}
+    assert set(result.tables) == {"worst_case", "attacks", "classes.t"}
 
 
 def test_the_answer_is_made_from_the_numbers():

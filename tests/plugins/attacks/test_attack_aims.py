@@ -1,0 +1,249 @@
+"""Targeted threats, classes under attack, and what holds for tables."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import linprog
+
+from robreport import (
+    Bundle,
+    Context,
+    DataSchema,
+    Eps,
+    ModelHandle,
+    Needs,
+    Norm,
+    Result,
+    SkipMetric,
+    Split,
+    ThreatModel,
+)
+from robreport.result import check_result
+from robreport.testing import LinearOracle
+from robreport_plugins.attacks.catalogue import CATALOGUE, Attack
+from robreport_plugins.attacks.metrics import AttackSuite
+from robreport_plugins.attacks.params import SuiteParams
+from robreport_plugins.methods.perturb import Attempt
+
+D = 8
+
+
+def threat(norm=Norm.Linf, *eps, **more):
+    values = tuple(Eps(float(e), str(e)) for e in eps or (0.1,))
+    return ThreatModel(name="t", norm=norm, eps=values, **more)
+
+
+def bundle_of(model, x, y, *, offers=AttackSuite.needs, **schema):
+    features = tuple(f"f{i}" for i in range(x.shape[1]))
+    known = {"task": "classification", "input_shape": x.shape[1:], "layout": "table",
+             "bounds": (0.0, 1.0), "features": features}  # fmt: skip
+    split = Split(role="test", x=x, y=y, index=np.arange(len(x)), digest="")
+    return Bundle(
+        model=model, splits={"test": split}, schema=DataSchema(**(known | schema)), offers=offers
+    )
+
+
+def linear(classes=3, n=90, seed=0, dtype=np.float64):
+    oracle = LinearOracle.seeded(seed, input_shape=(D,), classes=classes)
+    x = np.random.default_rng(seed).uniform(size=(n, D)).astype(dtype)
+    return oracle, x, oracle.predict(x)
+
+
+def audit(bundle, *threats, **params) -> Result:
+    return check_result(
+        AttackSuite().compute(bundle, SuiteParams(**params), Context(threats=threats))
+    )
+
+
+def test_a_targeted_threat_reaches_what_the_linear_model_allows():
+    """Whether a class can be reached at all, a linear program decides."""
+    oracle, x, y = linear()
+    x = x * 0.2 + 0.4
+    y = oracle.predict(x)
+    eps = 0.05
+    result = audit(
+        bundle_of(oracle, x, y, bounds=None), threat(Norm.Linf, eps, goal="targeted"),
+        attacks=["pgd"], steps=60, loss="margin",
+    )  # fmt: skip
+    spec = result.figures["targets.t"].spec
+    drawn = {(c["true"], c["label"]): c["count"] for c in _values(spec)}
+    logits, w = oracle.logits(x), oracle.weights
+    reachable = np.zeros((len(x), 3), dtype=bool)
+    for row, aim in product(range(len(x)), range(3)):
+        if y[row] != aim:
+            others = [c for c in range(3) if c != aim]
+            # the largest lead of the aim over all others, by a change of at most eps
+            a = np.hstack([w[others] - w[aim], np.ones((2, 1))])
+            b = logits[row, aim] - logits[row, others]
+            best = linprog(
+                [0] * D + [-1], A_ub=a, b_ub=b, bounds=[(-eps, eps)] * D + [(None, None)]
+            )
+            reachable[row, aim] = -best.fun > 0
+    for i, aim in product(range(3), range(3)):
+        most = int(reachable[y == i][:, aim].sum())
+        assert 0.9 * most - 1 <= drawn.get((str(i), str(aim)), 0) <= most
+    broken = result.scalars["attack_success_rate[t, 0.05]"].value
+    assert broken <= reachable.any(axis=1).mean()
+    assert broken >= 0.9 * reachable.any(axis=1).mean()
+
+
+def _values(spec):
+    """All data values of a chart."""
+    found = list(spec.get("data", {}).get("values", ()))
+    for part in (*spec.get("layer", ()), *spec.get("hconcat", ())):
+        found += _values(part)
+    for rows in spec.get("datasets", {}).values():
+        found += rows
+    return found
+
+
+def test_an_attack_that_cannot_aim_is_left_out():
+    oracle, x, y = linear()
+    with pytest.raises(SkipMetric, match="Noise cannot aim at a class"):
+        audit(bundle_of(oracle, x, y), threat(goal="targeted"), attacks=["noise"])
+
+
+def test_a_black_box_attacker_sees_no_gradients():
+    oracle, x, y = linear()
+    with pytest.raises(SkipMetric, match="PGD looks into the model"):
+        audit(bundle_of(oracle, x, y), threat(knowledge="black box"), attacks=["pgd", "noise"])
+
+
+class Asked(ModelHandle):
+    """A linear model that gives classes only, and keeps what it is asked."""
+
+    offers = Needs.CLASSIFICATION
+
+    def __init__(self, oracle):
+        super().__init__()
+        self.oracle, self.n_outputs, self.asked = oracle, oracle.n_outputs, []
+
+    def predict(self, x):
+        self.asked.append(np.array(x))
+        return self.oracle.predict(x)
+
+
+def test_a_model_without_gradients_is_skipped_where_no_attack_can_do_without():
+    oracle, x, y = linear()
+    given = bundle_of(Asked(oracle), x, y, offers=Needs.LABELS | Needs.CLASSIFICATION)
+    with pytest.raises(SkipMetric, match="PGD needs gradients, which the model does not offer"):
+        audit(given, threat(), attacks=["pgd", "noise"])
+    needs = AttackSuite.needs_of
+    assert Needs.GRADIENTS in needs(SuiteParams(attacks=["fgsm", "pgd"]))
+
+
+def search(oracle):
+    """A decision-only attack for the test: straight towards the nearest boundary."""
+
+    def run(case, params):
+        x = case.data
+        logits = oracle.logits(x)
+        rival = np.where(np.eye(oracle.n_outputs)[oracle.predict(x)] > 0, -np.inf, logits).argmax(1)
+        step = oracle.weights[rival] - oracle.weights[oracle.predict(x)]
+        # as far as anybody could want: where it lands is the suite's affair
+        moved = torch.from_numpy(np.sign(step) * 10.0).float()
+        return Attempt(x_adv=case.x + moved, claimed=torch.zeros(len(x), dtype=torch.bool),
+                       gradients=0, queries=1)  # fmt: skip
+
+    return Attack(
+        name="pgd", title="Asker", norms=frozenset(Norm), sees="decisions", kind="minimal",
+        run=run, budget=lambda params: (1, 1),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("scale", ["none", "std", "range"])
+def test_tables_stay_valid_whatever_an_attack_returns(scale, monkeypatch):
+    oracle, x, _ = linear(n=60)
+    x[:, 2] = np.arange(60) % 4
+    x[:, 3] = np.arange(60) % 3
+    x[:, 4:7] = np.eye(3)[np.arange(60) % 3]
+    y = oracle.predict(x)
+    model = Asked(oracle)
+    monkeypatch.setitem(CATALOGUE, "pgd", search(oracle))
+    given = bundle_of(
+        model, x, y, offers=Needs.LABELS | Needs.CLASSIFICATION, bounds=None, frozen=("f0",),
+        integer=("f2",), categories={"f3": ("a", "b", "c")},
+    )  # fmt: skip
+    rules = threat(
+        Norm.Linf, 0.5, 2.0, scale=scale, frozen=("f1",), increase=("f7",),
+        one_hot=(("f4", "f5", "f6"),),
+    )  # fmt: skip
+    result = audit(given, rules, attacks=["pgd"])
+    for asked in model.asked:
+        assert (asked[:, 2] == np.rint(asked[:, 2])).all()
+        assert np.isin(asked[:, 3], (0, 1, 2)).all()
+        assert (np.sort(asked[:, 4:7], axis=1) == [0, 0, 1]).all()
+        assert {r.tobytes() for r in asked[:, :2]} <= {r.tobytes() for r in x[:, :2]}
+    caption = result.tables["worst_case"].caption
+    categories = "From one category to another, a change of size 1: f3, {f4, f5, f6}."
+    for words in ("Held fixed: f0, f1.", "Only growing: f7.", "Whole numbers: f2.", categories):
+        assert words in caption
+    if scale == "std":
+        assert "ε is in standard deviations of each column." in caption
+    worst = [result.scalars[f"robust_accuracy[t, {e}]"].value for e in (0.5, 2.0)]
+    assert worst[1] <= worst[0] < 1
+
+
+def test_one_run_of_a_minimal_attack_serves_every_radius(monkeypatch):
+    """Judged at each radius by the suite: the same counts as the exact minimal norms give."""
+    oracle, x, y = linear(classes=2)
+    exact = oracle.min_norm(x, y, Norm.L2)
+    w = oracle.weights[1] - oracle.weights[0]
+    runs = []
+
+    def run(case, params):
+        runs.append(len(case.rows))
+        sign = np.where(oracle.predict(case.data) == 1, -1.0, 1.0)[:, None]
+        away = sign * w / np.linalg.norm(w) * exact[case.rows][:, None] * 1.001
+        return Attempt(x_adv=case.x + torch.from_numpy(away).float(),
+                       claimed=torch.ones(len(case.rows), dtype=torch.bool),
+                       gradients=7 * len(case.rows), queries=0)  # fmt: skip
+
+    monkeypatch.setitem(CATALOGUE, "pgd", replace(CATALOGUE["pgd"], kind="minimal", run=run))
+    radii = [round(float(np.quantile(exact, q)) * 1.01, 6) for q in (0.2, 0.5, 0.9)]
+    result = audit(bundle_of(oracle, x, y, bounds=None), threat(Norm.L2, *radii), attacks=["pgd"])
+    assert sum(runs) == len(x)
+    for eps in radii:
+        found = result.scalars[f"robust_accuracy[t, {eps}]"].value
+        assert found == pytest.approx(np.mean(exact * 1.001 > eps), abs=1e-9)
+    table = result.tables["attacks"]
+    place = [c.key for c in table.columns].index("gradients")
+    assert sorted(row[place] for row in table.rows) == [0, 0, 7 * len(x)]
+
+
+def test_the_class_that_falls_first_is_named():
+    """A class that stands next to the boundary, and one that stands far from it."""
+    oracle = LinearOracle(np.array([[1.0, 0.0], [-1.0, 0.0]]), np.zeros(2), input_shape=(2,))
+    rng = np.random.default_rng(0)
+    near = np.stack([rng.uniform(0.01, 0.05, 60), rng.uniform(-1, 1, 60)], axis=1)
+    far = np.stack([rng.uniform(-0.9, -0.5, 60), rng.uniform(-1, 1, 60)], axis=1)
+    x, y = np.concatenate([near, far]), np.repeat([0, 1], 60)
+    result = audit(
+        bundle_of(oracle, x, y, bounds=(-1.0, 1.0), classes=("near", "far")),
+        threat(Norm.Linf, 0.1), attacks=["fgsm", "pgd"],
+    )  # fmt: skip
+    table = result.tables["classes.t"]
+    rows = {row[0]: row for row in table.rows}
+    assert rows["near"][3][0] == 0.0
+    assert rows["far"][3][0] == 1.0
+    assert rows["near"][4] == "far (60)"
+    assert "Least robust: near." in table.caption
+    assert any("Class near falls first" in f.claim for f in result.findings)
+    cells = {(c["true"], c["label"]): c["count"] for c in _values(result.figures["labels.t"].spec)}
+    assert cells == {("near", "far"): 60, ("far", "far"): 60}
+
+
+def test_twice_the_steps_are_tried_on_what_is_left():
+    oracle, x, y = linear(n=200)
+    result = audit(bundle_of(oracle, x, y), threat(Norm.L2, 0.3), attacks=["pgd"], steps=2,
+                   step=0.01, random_start=False)  # fmt: skip
+    codes = {caveat.code for caveat in result.caveats}
+    assert {"not-converged", "survives-everything"} <= codes
+    enough = audit(bundle_of(oracle, x, y), threat(Norm.L2, 0.3), attacks=["pgd"], steps=60,
+                   loss="margin", random_start=False)  # fmt: skip
+    assert not enough.caveats
