@@ -53,6 +53,9 @@ class ResultsWriter:
         blocks += [self._failure(entry, o) for o in entry.outcomes if not isinstance(o, Computed)]
         required = pointer(entry, self.anchors)
         blocks += [required] if required is not None else []
+        if entry.about.reading and entry.computed:
+            text = wording.sentence(entry.about.reading)
+            blocks.append(Callout(title="How to read it.", text=text))
         blocks += self._figures(entry)
         blocks += measured_values(entry, self.anchors, self.threats, self.several)
         blocks += self._images(entry)
@@ -250,8 +253,6 @@ def _keys(entry: Entry, group: str) -> list[str]:
 def _asides(entry: Entry) -> list[Block]:
     about = entry.about
     blocks: list[Block] = []
-    if about.reading and entry.computed:
-        blocks.append(Callout(title="How to read it.", text=wording.sentence(about.reading)))
     checks = _checks(entry)
     if checks is not None:
         blocks.append(checks)

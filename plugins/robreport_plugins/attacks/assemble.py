@@ -12,6 +12,7 @@ from robreport_plugins.attacks.classes import (
     class_findings,
     class_table,
     confusion_figure,
+    least_robust,
     targets_figure,
 )
 from robreport_plugins.attacks.figures import accuracy_chart
@@ -45,6 +46,7 @@ def assemble(
     }
     figures: dict[str, Figure] = {}
     named: list[Finding] = []
+    weakest: list[str] = []
     images: dict[str, ImageGrid] = {}
     arrays = {
         "index": campaign.target.index,
@@ -62,14 +64,18 @@ def assemble(
             tables[f"examples.{key}"] = rows
         if (classes := by_class(campaign, threat, schema.classes)) is not None:
             tables[f"classes.{key}"] = class_table(classes)
+            weakest.append(least_robust(classes))
             figures[f"labels.{key}"] = confusion_figure(classes)
             if (moved := targets_figure(campaign, threat, classes)) is not None:
                 figures[f"targets.{key}"] = moved
             named += class_findings(classes, f"classes.{key}")
         arrays[f"broken_eps.{key}"] = np.asarray(broken_eps(campaign, threat))
     passed, caveats = checks(campaign)
+    said = answer(campaign, threats, found["clean_accuracy"])
+    if weakest and campaign.right.any() and len(schema.classes) != 1:
+        said += f" Least robust: {'; '.join(weakest)}."
     return Result(
-        answer=answer(campaign, threats, found["clean_accuracy"]),
+        answer=said,
         scalars=found,
         tables=tables,
         figures=figures,

@@ -31,8 +31,8 @@ class ByClass:
     Attributes
     ----------
     eps : Eps
-        The declared radius at which closest to half of the clean accuracy is left: where all
-        classes stand or fall alike, there is nothing to tell apart.
+        The smallest declared radius above 0: the same for every model, and one at which classes
+        still differ when at larger ones everything has fallen.
     matrix : int array (k, k)
         Examples of class i that are labelled j in the worst case.
     right, robust : int array (k,)
@@ -56,12 +56,7 @@ def by_class(campaign: Campaign, threat: ThreatModel, names: Sequence[str]) -> B
     radii = [eps for eps in threat.eps if eps.value > 0]
     if not radii:
         return None
-    right = campaign.right
-    half = right.sum() / 2
-    eps = min(
-        sorted(radii),
-        key=lambda e: abs(float((right & ~campaign.broken(threat, e.value)).sum()) - half),
-    )
+    right, eps = campaign.right, min(radii)
     broken = campaign.broken(threat, eps.value)
     given = np.where(broken, campaign.taken[arena(threat), eps.value], campaign.predicted)
     y = campaign.target.y
@@ -88,7 +83,6 @@ def class_table(classes: ByClass) -> Table:
             classes.names[i], int(n[i]), float(classes.right[i] / n[i]),
             [share, robust.low, robust.high], *((_taken_for(classes, i),) if whole else ()),
         ))  # fmt: skip
-    first = min(np.flatnonzero(n).tolist(), key=lambda i: (classes.robust[i] / n[i], i))
     where = f"{classes.threat.norm.symbol} \u03b5 = {classes.eps}"
     return Table(
         title=f"Classes under attack, {where} (threat {classes.threat.name})",
@@ -100,10 +94,8 @@ def class_table(classes: ByClass) -> Table:
             *((Column(key="taken_for", title="taken for"),) if whole else ()),
         ),
         rows=tuple(rows),
-        caption="At the declared \u03b5 that leaves closest to half of the accuracy. "
-        "Intervals: 95 % Clopper-Pearson."
-        + (" Taken for: the wrong labels of the worst case, most frequent first." if whole else "")
-        + f" Least robust: {classes.names[first]}.",
+        caption="At the smallest \u03b5 that was declared. Intervals: 95 % Clopper-Pearson."
+        + (" Taken for: the wrong labels of the worst case, most frequent first." if whole else ""),
         appendix=len(rows) > 25,
     )
 
@@ -116,6 +108,7 @@ def confusion_figure(classes: ByClass) -> Figure:
         classes.matrix,
         title=f"Labels under attack, {where} (threat {classes.threat.name})",
         given="label under attack",
+        written=False,
         caption="What each class is taken for in the worst case; the diagonal is what stays right.",
     )
 
@@ -136,6 +129,7 @@ def targets_figure(campaign: Campaign, threat: ThreatModel, classes: ByClass) ->
         totals=classes.right,
         title=f"Inputs moved to a chosen class, {where} (threat {threat.name})",
         given="class aimed at",
+        written=False,
         caption="Of the inputs of each class that are right without an attack, those that were "
         "moved to the class aimed at.",
     )
@@ -179,6 +173,15 @@ def class_findings(classes: ByClass, table: str) -> tuple[Finding, ...]:
             affected=name,
         ),
     )
+
+
+def least_robust(classes: ByClass) -> str:
+    """Return the class with the least robust accuracy, with the share, in words."""
+    present = np.flatnonzero(classes.examples).tolist()
+    first = min(present, key=lambda i: (classes.robust[i] / classes.examples[i], i))
+    share = 100 * classes.robust[first] / classes.examples[first]
+    where = f"{classes.threat.norm.symbol} \u03b5 = {classes.eps}"
+    return f"class {classes.names[first]} ({share:.1f} % at {where})"
 
 
 def _taken_for(classes: ByClass, i: int) -> str:

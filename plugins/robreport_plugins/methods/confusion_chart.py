@@ -24,6 +24,7 @@ def confusion_chart(
     title: str = "Confusion matrix",
     given: str = "Label given",
     caption: str = "",
+    written: bool = True,
 ) -> Figure:
     """Return counts of true classes against labels given as a heat map of shares of the former.
 
@@ -35,6 +36,8 @@ def confusion_chart(
         Examples of class i (row) that were given the label j.
     totals : int array (k,) or None
         What the shares of each row are of; None for the sums of the rows.
+    written : bool
+        Whether counts stand in the cells where the classes are few; else a legend tells shades.
     title, given, caption : str
         The figure's title, the title of the axis of labels, and what the caption says first.
     """
@@ -49,7 +52,7 @@ def confusion_chart(
     least = 1 if counts.size <= _MOST_CELLS else int(counts[_MOST_CELLS]) + 1
     cells = [cell for cell in cells if cell["count"] >= least]
     dropped = int(counts.size) - len(cells)
-    written = len(names) <= _WRITTEN
+    written = written and len(names) <= _WRITTEN
     # With counts inside, shades stop at mid-tone, so that the text keeps its contrast.
     largest = max((float(cell["share"]) for cell in cells), default=1.0)
     scale = alt.Scale(domain=[0, 1.6] if written else [0, largest])

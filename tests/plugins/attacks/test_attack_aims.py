@@ -232,7 +232,7 @@ def test_the_class_that_falls_first_is_named():
     assert rows["near"][3][0] == 0.0
     assert rows["far"][3][0] == 1.0
     assert rows["near"][4] == "far (60)"
-    assert "Least robust: near." in table.caption
+    assert "Least robust: class near (0.0 % at L∞ ε = 0.1)." in result.answer
     assert any("Class near falls first" in f.claim for f in result.findings)
     cells = {(c["true"], c["label"]): c["count"] for c in _values(result.figures["labels.t"].spec)}
     assert cells == {("near", "far"): 60, ("far", "far"): 60}
