@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robreport import Column, Eps, Figure, Finding, Table, ThreatModel, stats
+from robreport_plugins.attacks.rules import symbol
 from robreport_plugins.attacks.suite import Campaign
 from robreport_plugins.attacks.target import arena
 from robreport_plugins.methods.class_names import short_names
@@ -83,7 +84,7 @@ def class_table(classes: ByClass) -> Table:
             classes.names[i], int(n[i]), float(classes.right[i] / n[i]),
             [share, robust.low, robust.high], *((_taken_for(classes, i),) if whole else ()),
         ))  # fmt: skip
-    where = f"{classes.threat.norm.symbol} \u03b5 = {classes.eps}"
+    where = f"{symbol(classes.threat)} \u03b5 = {classes.eps}"
     return Table(
         title=f"Classes under attack, {where} (threat {classes.threat.name})",
         columns=(
@@ -102,7 +103,7 @@ def class_table(classes: ByClass) -> Table:
 
 def confusion_figure(classes: ByClass) -> Figure:
     """Return the labels of the worst case as a heat map."""
-    where = f"{classes.threat.norm.symbol} \u03b5 = {classes.eps}"
+    where = f"{symbol(classes.threat)} \u03b5 = {classes.eps}"
     return confusion_chart(
         classes.names,
         classes.matrix,
@@ -122,7 +123,7 @@ def targets_figure(campaign: Campaign, threat: ThreatModel, classes: ByClass) ->
     for i in range(len(matrix)):
         rows = campaign.right & (campaign.target.y == i)
         matrix[i, : reached.shape[1]] = reached[rows].sum(axis=0)
-    where = f"{threat.norm.symbol} \u03b5 = {classes.eps}"
+    where = f"{symbol(threat)} \u03b5 = {classes.eps}"
     return confusion_chart(
         classes.names,
         matrix,
@@ -159,7 +160,7 @@ def class_findings(classes: ByClass, table: str) -> tuple[Finding, ...]:
         return ()
     i, name = present[worst], classes.names[present[worst]]
     others = float((lost.sum() - lost[i]) / max(classes.right.sum() - classes.right[i], 1))
-    where = f"{classes.threat.norm.symbol} \u03b5 = {classes.eps}"
+    where = f"{symbol(classes.threat)} \u03b5 = {classes.eps}"
     return (
         Finding(
             severity="low",
@@ -180,7 +181,7 @@ def least_robust(classes: ByClass) -> str:
     present = np.flatnonzero(classes.examples).tolist()
     first = min(present, key=lambda i: (classes.robust[i] / classes.examples[i], i))
     share = 100 * classes.robust[first] / classes.examples[first]
-    where = f"{classes.threat.norm.symbol} \u03b5 = {classes.eps}"
+    where = f"{symbol(classes.threat)} \u03b5 = {classes.eps}"
     return f"class {classes.names[first]} ({share:.1f} % at {where})"
 
 

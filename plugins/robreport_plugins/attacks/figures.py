@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from robreport import Figure, Scalar, ThreatModel
-from robreport_plugins.attacks.rules import units
+from robreport_plugins.attacks.rules import symbol, units
 from robreport_plugins.attacks.summary import points, share
 
 if TYPE_CHECKING:
@@ -31,14 +31,14 @@ def accuracy_chart(campaign: Campaign, threat: ThreatModel, clean: Scalar) -> Fi
                     if trial.attack.title == title:
                         left = right - int(trial.broken.sum())
                         rows.append(row(eps, title, share(left, campaign.n, better=None)))
-    symbol = threat.norm.symbol
+    norm = symbol(threat)
     largest = max(threat.eps)
     left_over = worst[largest.value].value or 0.0
     series = [WORST, *titles] if len(titles) > 1 else [WORST]
-    chart = lines(rows, series, symbol, "attack", units(threat))
+    chart = lines(rows, series, f"{threat.norm.symbol}, {units(threat)}", "attack")
     return Figure.from_chart(
         chart,
-        title=f"Robust accuracy against \u03b5, {symbol} (threat {threat.name})",
+        title=f"Robust accuracy against \u03b5, {norm} (threat {threat.name})",
         caption=(
             "Accuracy that the attacks leave; \u03b5 = 0 is the clean accuracy. The thick line is "
             "the worst case input by input, an upper bound of the robust accuracy, with its 95 % "
@@ -46,7 +46,7 @@ def accuracy_chart(campaign: Campaign, threat: ThreatModel, clean: Scalar) -> Fi
         ),
         alt=(
             f"Line chart: accuracy falls from {100 * (clean.value or 0):.1f} percent without an "
-            f"attack to {100 * left_over:.1f} percent at epsilon {largest} in {symbol}."
+            f"attack to {100 * left_over:.1f} percent at epsilon {largest} in {norm}."
         ),
     )
 
@@ -65,9 +65,8 @@ def row(eps: float, series: str, scalar: Scalar) -> dict[str, Any]:
 def lines(
     rows: Sequence[dict[str, Any]],
     order: Sequence[str],
-    symbol: str,
+    axis: str,
     what: str,
-    units: str = "input units",
 ) -> Any:
     """Return an Altair chart of lines over the radius, the first series with band and thick.
 
@@ -76,7 +75,7 @@ def lines(
     import altair as alt
 
     banded = list(rows) if what == "model" else [r for r in rows if r["series"] == order[0]]
-    x = alt.X("eps:Q", title=f"perturbation size \u03b5 ({symbol}, {units})")
+    x = alt.X("eps:Q", title=f"perturbation size \u03b5 ({axis})")
     y = alt.Y("accuracy:Q", title="accuracy", scale=alt.Scale(domain=[0, 1]),
               axis=alt.Axis(format=".0%"))  # fmt: skip
     legend = alt.Legend(orient="bottom", symbolType="stroke", symbolOpacity=1)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robreport import Column, DataSchema, ImageGrid, Table, ThreatModel
+from robreport_plugins.attacks.rules import symbol
 from robreport_plugins.attacks.suite import Campaign, Shown
 from robreport_plugins.attacks.target import arena
 
@@ -43,9 +44,9 @@ def image_gallery(campaign: Campaign, threat: ThreatModel, schema: DataSchema) -
     )
     channels = campaign.target.x.shape[1]
     mixed = "" if channels in (1, 3) else f" Grey is the mean of {channels} channels."
-    symbol = threat.norm.symbol
+    norm = symbol(threat)
     return ImageGrid(
-        title=f"Inputs that an attack broke, {symbol} (threat {threat.name})",
+        title=f"Inputs that an attack broke, {norm} (threat {threat.name})",
         images=np.stack(pictures, axis=1),
         caption=(
             "The first broken inputs in the order of the data, each with the smallest perturbation "
@@ -55,7 +56,7 @@ def image_gallery(campaign: Campaign, threat: ThreatModel, schema: DataSchema) -
         ),
         alt=(
             f"{len(shown)} rows of three pictures: an input, the same input after an attack in "
-            f"{symbol}, and the difference enlarged; labels give the classes."
+            f"{norm}, and the difference enlarged; labels give the classes."
         ),
         row_labels=tuple(f"row {int(campaign.target.index[s.row])}" for s in shown),
         column_labels=("clean", "perturbed", "perturbation, scaled"),
@@ -89,16 +90,16 @@ def example_table(campaign: Campaign, threat: ThreatModel, schema: DataSchema) -
                 changes,
             )
         )
-    symbol = threat.norm.symbol
+    norm = symbol(threat)
     return Table(
-        title=f"Inputs that an attack broke, {symbol} (threat {threat.name})",
+        title=f"Inputs that an attack broke, {norm} (threat {threat.name})",
         columns=(
             Column(key="row", title="row", kind="integer"),
             Column(key="label", title="label"),
             Column(key="predicted", title="predicted"),
             Column(key="attack", title="attack"),
             Column(key="eps", title="\u03b5", kind="number"),
-            Column(key="size", title=f"size ({symbol})", kind="number"),
+            Column(key="size", title=f"size ({norm})", kind="number"),
             Column(key="changed", title="features changed", kind="integer"),
             Column(key="changes", title="largest changes"),
         ),

@@ -59,12 +59,14 @@ def _figure(group: Sequence[Line]) -> Figure:
             if value > 0:
                 rows.append(datum(value, line.model, _scalar(cell, line.n)))
     first = group[0]
+    # a norm in units of its own names them
+    axis = first.symbol if "(" in first.symbol else f"{first.symbol}, input units"
     words = "; ".join(
         f"{line.model} from {percent(line.clean[0])} to {percent(line.robust[-1][0])}"
         for line in group
     )
     return Figure.from_chart(
-        draw(rows, [line.model for line in group], first.symbol, "model"),
+        draw(rows, [line.model for line in group], axis, "model"),
         title=f"Robust accuracy of {len(group)} models, {first.symbol} (threat {first.threat})",
         caption=(
             "Accuracy that the attacks leave each model, an upper bound of its robust accuracy, "

@@ -36,3 +36,8 @@ def _of(schema: DataSchema, threat: ThreatModel) -> str:
         ("From one category to another, a change of size 1:", free + groups),
     )
     return "".join(f" {words} {', '.join(names)}." for words, names in parts if names)
+
+
+def symbol(threat: ThreatModel) -> str:
+    """Return how pages write the norm of a threat, with its units: L∞, "L∞ (std)"."""
+    return threat.norm.symbol + ("" if threat.scale == "none" else f" ({threat.scale})")

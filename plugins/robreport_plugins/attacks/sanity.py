@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from robreport import Caveat, Check, ThreatModel, stats
+from robreport_plugins.attacks.rules import symbol
 from robreport_plugins.attacks.suite import REPEATED, Campaign, Longer, Trial
 
 # One-sided: how surprising a single step's lead must be before the iterative attack counts as
@@ -46,7 +47,7 @@ def weaker_iterative(campaign: Campaign) -> tuple[str, Check]:
     worst: tuple[float, str] | None = None
     compared = 0
     for place, eps in _places(campaign):
-        norm, trials = place.norm, campaign.of(place, eps)
+        trials = campaign.of(place, eps)
         for many in (t for t in trials if t.attack.iterative):
             for single in (t for t in trials if t.attack.kind == "step"):
                 compared += 1
@@ -55,8 +56,8 @@ def weaker_iterative(campaign: Campaign) -> tuple[str, Check]:
                 chance = _tail(alone, alone + gained)
                 if chance < WEAKER_LEVEL and (worst is None or chance < worst[0]):
                     words = (
-                        f"in {norm.symbol} at \u03b5 = {eps:g}, {single.attack.title} alone broke "
-                        f"{alone} inputs and {many.attack.title} alone only {gained}"
+                        f"in {symbol(place)} at \u03b5 = {eps:g}, {single.attack.title} alone "
+                        f"broke {alone} inputs and {many.attack.title} alone only {gained}"
                     )
                     worst = chance, words
     if worst:
@@ -96,7 +97,7 @@ def survives_everything(campaign: Campaign) -> tuple[str, Check]:
         worst = max(failing, key=lambda f: f.left / f.attacked)
         detail = (
             f"{worst.left} of {worst.attacked} inputs withstood {worst.attack.title} with "
-            f"{worst.arena.norm.symbol} \u03b5 = {worst.eps:.4g}, from one end of the data to the "
+            f"{symbol(worst.arena)} \u03b5 = {worst.eps:.4g}, from one end of the data to the "
             f"other, where guessing among {classes} classes leaves {100 / classes:.0f} %"
         )
     elif campaign.floods:
@@ -132,7 +133,7 @@ def not_converged(campaign: Campaign) -> tuple[str, Check]:
     over, gained, run = worst
     detail = (
         f"{run.attack.title} with twice the steps broke {run.fallen} of {run.attacked} inputs that "
-        f"it had left at {run.arena.norm.symbol} \u03b5 = {run.eps:g}: robust accuracy falls by "
+        f"it had left at {symbol(run.arena)} \u03b5 = {run.eps:g}: robust accuracy falls by "
         f"{100 * gained:.1f} points, {'more' if over > 0 else 'less'} than half its 95 % interval"
     )
     return "not-converged", Check(name=name, passed=over <= 0, detail=detail)
@@ -189,7 +190,7 @@ def _stronger(
             chance = _tail(alone, alone + missed)
             if chance < WEAKER_LEVEL and (worst is None or chance < worst[0]):
                 words = (
-                    f"in {place.norm.symbol} at \u03b5 = {eps:g}, {trial.attack.title} alone broke "
+                    f"in {symbol(place)} at \u03b5 = {eps:g}, {trial.attack.title} alone broke "
                     f"{alone} inputs, and the others {missed} that it did not"
                 )
                 worst = chance, words
@@ -292,4 +293,4 @@ def _tail(successes: int, n: int, share: float = 0.5) -> float:
 
 
 def _place(trial: Trial) -> str:
-    return f"{trial.norm.symbol} \u03b5 = {trial.eps:g}"
+    return f"{symbol(trial.arena)} \u03b5 = {trial.eps:g}"

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robreport import Column, Eps, Scalar, Table, ThreatModel, stats
-from robreport_plugins.attacks.rules import rules
+from robreport_plugins.attacks.rules import rules, symbol
 
 if TYPE_CHECKING:
     from robreport_plugins.attacks.params import SuiteParams
@@ -77,7 +77,7 @@ def points(campaign: Campaign, threats: Sequence[ThreatModel]) -> tuple[Point, .
     for threat in threats:
         for eps in threat.eps:
             broken = int(campaign.broken(threat, eps.value).sum())
-            where = f"{threat.norm.symbol} \u03b5 = {eps}"
+            where = f"{symbol(threat)} \u03b5 = {eps}"
             robust = share(
                 right - broken,
                 campaign.n,
@@ -172,13 +172,13 @@ def scalars(campaign: Campaign, threats: Sequence[ThreatModel]) -> dict[str, Sca
     for p in worst:
         for trial in campaign.of(p.threat, p.eps.value):
             name = f"attack_success_rate[{p.threat.name}, {p.eps}, {trial.attack.name}]"
-            label = f"{trial.attack.title} success, {p.threat.norm.symbol} \u03b5 = {p.eps}"
+            label = f"{trial.attack.title} success, {symbol(p.threat)} \u03b5 = {p.eps}"
             hits = int(trial.broken.sum())
             found[name] = share(
                 hits, right, bound="lower", better="lower", label=label, table="attacks"
             )
     for threat in threats:
-        label = f"Median \u03b5 that breaks, {threat.norm.symbol}"
+        label = f"Median \u03b5 that breaks, {symbol(threat)}"
         found[f"median_broken_eps[{threat.name}]"] = median_radius(
             broken_eps(campaign, threat), max(threat.eps).value, label
         )
@@ -205,7 +205,7 @@ def worst_case_table(campaign: Campaign, threats: Sequence[ThreatModel]) -> Tabl
     rows = tuple(
         (
             p.threat.name,
-            p.threat.norm.symbol,
+            symbol(p.threat),
             str(p.eps),
             _cell(accuracy),
             _cell(p.robust),
@@ -261,7 +261,7 @@ def attack_table(campaign: Campaign, threats: Sequence[ThreatModel], params: Sui
                     (
                         trial.attack.title,
                         trial.attack.knowledge,
-                        threat.norm.symbol,
+                        symbol(threat),
                         str(eps),
                         *trial.attack.budget(params),
                         accuracy.value,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from robreport import Finding, Scalar, ThreatModel
+from robreport_plugins.attacks.rules import symbol
 from robreport_plugins.attacks.summary import Point, points
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def findings(
 
 def _collapse(early: Point, line: Sequence[Point], clean: float, classes: int) -> Finding:
     name = early.threat.name
-    where = f"{early.threat.norm.symbol} \u03b5 = {early.eps}"
+    where = f"{symbol(early.threat)} \u03b5 = {early.eps}"
     claim = (
         f"Under {where} at most {percent(early.robust.value)} of inputs stay right, "
         f"less than half of the {percent(clean)} without an attack"
@@ -73,12 +74,12 @@ def _collapse(early: Point, line: Sequence[Point], clean: float, classes: int) -
         evidence=(*evidence, "worst_case"),
         recommendation=f"Do not rely on this model where inputs can be changed by {where}; train "
         "it against such perturbations, or reject perturbed inputs before it.",
-        affected=f"{early.threat.norm.symbol} perturbations",
+        affected=f"{symbol(early.threat)} perturbations",
     )
 
 
 def _part(point: Point) -> str:
-    robust, where = point.robust, f"{point.threat.norm.symbol} \u03b5 = {point.eps}"
+    robust, where = point.robust, f"{symbol(point.threat)} \u03b5 = {point.eps}"
     interval = f"{100 * (robust.low or 0):.1f}\u2013{percent(robust.high)}"
     return f"{percent(robust.value)} of inputs stay right at {where} (95 % interval {interval})"
 
