@@ -30,7 +30,8 @@ from robreport.report.figures import fill_charts
 from robreport.report.records import RecordFiles
 from robreport.report.render import RenderContext
 from robreport.runfolder import no_space
-from robreport.spec import AuditSpec, read_spec
+from robreport.spec import AuditSpec
+from robreport.spec_reader import read_spec
 from robreport.store import (
     Record,
     check_output,

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import re
-import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from robreport import __version__
-from robreport.cache import Cache, digest
+from robreport.assembly import assemble
+from robreport.cache import Cache
 from robreport.codec import plain
-from robreport.environment import environment
 from robreport.errors import RobreportError
 from robreport.isolation import Crashed, Finished, Job, Progress, Report, Workshop, tail
-from robreport.keys import Keys, audit_id, metric_seed
-from robreport.outcome import AuditRun, Computed, Failed, Outcome, Skipped, Verdict
+from robreport.keys import Keys, metric_seed
+from robreport.outcome import AuditRun, Computed, Failed, Outcome, Skipped
 from robreport.plan import Plan, Unit
-from robreport.policy import decide_verdict, judge_all
 from robreport.prepare import Prepared, common_payload, model_entry, prepare
 from robreport.store import load_result
 
@@ -145,7 +142,7 @@ def run_plan(
             workshop.cancel_all()
             runner.take_ended()
             runner.abandon("the audit was interrupted before it finished")
-    run = assemble(prepared, runner, started, interrupted, cache)
+    run = assemble(prepared, runner.outcomes, started, interrupted, cached=cache is not None)
     _notify(plan, watcher, "audit_finished", run=run)
     return Ran(run=run, input_problems=tuple(prepared.problems), interrupted=interrupted)
 
@@ -400,66 +397,3 @@ class _Runner:
 def scrubbed(text: str, folder: Path) -> str:
     """Return an error's words without what differs from run to run: folders and addresses."""
     return re.sub(r"\b0x[0-9a-f]{6,16}\b", "0x…", text.replace(str(folder), "…"))
-
-
-def assemble(
-    prepared: Prepared, runner: _Runner, started: datetime, interrupted: bool, cache: Cache | None
-) -> AuditRun:
-    """Judge the outcomes and return the whole run."""
-    plan = prepared.plan
-    spec = plan.spec
-    outcomes = tuple(runner.outcomes[unit.key] for unit in plan.units)
-    requirements = judge_all(outcomes, plan.requirements, plan.allow_missing)
-    verdict: Verdict = decide_verdict(requirements, outcomes, interrupted=interrupted)
-    models = tuple(prepared.models.values())
-    splits = tuple(prepared.splits.values())
-    normalised = spec.normalised()
-    identity = digest([normalised, [m.digest for m in models], [s.digest for s in splits]])
-    audit = {
-        "title": spec.audit.title,
-        "subtitle": spec.audit.subtitle,
-        "id": audit_id(identity),
-        "seed": spec.audit.seed,
-        "prepared_by": spec.audit.prepared_by,
-        "distribution": spec.audit.distribution,
-        "status": spec.audit.status,
-        "purpose": spec.audit.purpose,
-        "out_of_scope": spec.audit.out_of_scope,
-        "theme": spec.report.theme,
-        "formats": spec.report.formats,
-        "tool": f"robreport {__version__}",
-    }
-    finished = datetime.now(UTC)
-    return AuditRun(
-        audit=plain(audit),
-        spec=normalised,
-        spec_text=spec.text,
-        models=models,
-        data=splits,
-        schema=prepared.schema_json() or {},
-        plugins=tuple(
-            {key: plain(getattr(record, key)) for key in
-             ("name", "distribution", "version", "error", "hooks", "wrappers")}
-            for record in plan.registry.records
-        ),
-        environment=environment(spec.execution.threads, prepared.device),
-        outcomes=outcomes,
-        requirements=requirements,
-        verdict=verdict,
-        execution={
-            "started": _stamp(started),
-            "finished": _stamp(finished),
-            "seconds": round((finished - started).total_seconds(), 3),
-            "host": socket.gethostname(),
-            "workers": spec.execution.workers,
-            "timeout": spec.execution.timeout,
-            "memory": spec.execution.memory,
-            "cache": cache is not None,
-            "interrupted": interrupted,
-            "overrides": plain(spec.overrides),
-        },
-    )  # fmt: skip
-
-
-def _stamp(moment: datetime) -> str:
-    return moment.isoformat(timespec="seconds")

@@ -20,7 +20,7 @@ from robreport.errors import OutputError
 from robreport.modelfile import code_digest
 from robreport.outcome import Computed, Outcome
 from robreport.plugins import Candidate, Registry
-from robreport.spec import read_spec
+from robreport.spec_reader import read_spec
 from tests.records import run
 from tests.running import PLANTED, environment, spec
 

@@ -46,7 +46,7 @@ from robreport.metric import Params
 from robreport.plan import make_plan
 from robreport.plugins import Candidate, Registry
 from robreport.schema import audit_schema
-from robreport.spec import read_spec
+from robreport.spec_reader import read_spec
 from robreport_plugins.loaders.file_kind import file_kind
 from robreport_plugins.loaders.network_guess import linear_chain
 from tests.running import command

@@ -16,7 +16,7 @@ from robreport.codec import plain
 from robreport.errors import SpecError
 from robreport.plan import Plan, make_plan
 from robreport.plugins import Candidate, Registry
-from robreport.spec import parse_spec
+from robreport.spec_reader import parse_spec
 
 
 class _Fake(Metric):

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from robreport.codec import to_json
 from robreport.errors import Problem, RobreportError, SpecError, printable
-from robreport.spec import AuditSpec, parse_spec, read_spec
+from robreport.spec import AuditSpec
+from robreport.spec_reader import parse_spec, read_spec
 
 FULL = """
 [audit]

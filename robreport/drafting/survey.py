@@ -19,7 +19,7 @@ from robreport.metric import Comparison
 from robreport.plan import make_plan
 from robreport.plugins import Registry
 from robreport.prepare import Prepared, prepare
-from robreport.spec import parse_spec
+from robreport.spec_reader import parse_spec
 
 THREAT = "linf"
 _CHUNK = 1 << 22

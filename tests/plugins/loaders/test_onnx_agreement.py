@@ -19,7 +19,7 @@ from robreport.isolation import Finished, Job
 from robreport.plan import make_plan
 from robreport.plugins import Registry
 from robreport.prepare import Prepared, prepare
-from robreport.spec import read_spec
+from robreport.spec_reader import read_spec
 from robreport_plugins.loaders.onnx_model import OnnxLoader
 from robreport_plugins.loaders.onnx_operators import OPERATORS
 
