@@ -1,4 +1,4 @@
-"""What every gradient attack shares: losses, input gradients, and what an attack returns."""
+"""What every attack shares: losses, input gradients, its room, and what it returns."""
 
 from __future__ import annotations
 
@@ -12,8 +12,15 @@ from torch import Tensor, nn
 
 from robreport import ModelError
 
-LossName = Literal["cross-entropy", "margin"]
+LossName = Literal["cross-entropy", "margin", "dlr"]
 Bounds = tuple[float | Tensor, float | Tensor]
+
+# Broken examples leave the batch once they are this share of it: smaller steps would have the
+# convolution libraries prepare themselves for a new batch size at nearly every iteration.
+LEAVE_SHARE = 0.15
+# A lead of this share of the largest logit outlasts the rounding of float32, and the step back
+# into the ball that the caller may take.
+CLEAR_LEAD = 1e-5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +61,40 @@ def margin(logits: Tensor, y: Tensor) -> Tensor:
     return others.amax(1) - own.squeeze(1)
 
 
+def dlr(logits: Tensor, y: Tensor) -> Tensor:
+    """Return the difference-of-logits ratio for each example, ``(n,)``.
+
+    The margin over the gap between the first and the third largest logit, so that neither a
+    shift nor a rescaling of the logits changes it (Croce and Hein, 2020, equation 6). With two
+    classes there is no third, and the ratio would be the sign alone: it is the margin then.
+    """
+    if logits.shape[1] < 3:
+        return margin(logits, y)
+    top = logits.topk(3, dim=1).values
+    return margin(logits, y) / (top[:, 0] - top[:, 2]).clamp_min(SMALLEST_GAP)
+
+
+def targeted_dlr(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
+    """Return the difference-of-logits ratio towards a class for each example, ``(n,)``.
+
+    ``z[target] - z[y]`` over the gap between the largest logit and the mean of the third and the
+    fourth (Croce and Hein, 2020, equation 7). With fewer than four classes it is the numerator
+    alone: a ratio to logits that are themselves in the numerator rises without any success.
+    """
+    lead = (logits.gather(1, target[:, None]) - logits.gather(1, y[:, None])).squeeze(1)
+    if logits.shape[1] < 4:
+        return lead
+    top = logits.topk(4, dim=1).values
+    return lead / (top[:, 0] - top[:, 2:].mean(1)).clamp_min(SMALLEST_GAP)
+
+
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "cross-entropy": cross_entropy,
     "margin": margin,
+    "dlr": dlr,
 }
+# Below it a gap between logits is a tie, and a ratio to it means nothing.
+SMALLEST_GAP = 1e-12
 
 
 @contextmanager
@@ -84,7 +121,31 @@ def loss_gradient(
         Maps ``(n, *shape)`` to logits ``(n, k)``, k >= 2, each example by itself.
     x : Tensor (n, *shape)
     y : Tensor (n,) of int64
-    loss : "cross-entropy" or "margin"
+    loss : "cross-entropy", "margin" or "dlr"
+
+    Raises
+    ------
+    ModelError
+        As for `input_gradient`.
+    """
+    logits, _, gradient = input_gradient(module, x, lambda z: LOSSES[loss](z, y), loss)
+    return logits, gradient
+
+
+def input_gradient(
+    module: nn.Module, x: Tensor, objective: Callable[[Tensor], Tensor], name: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return ``(logits, values, gradient)`` of an objective of the logits, in the inputs.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Maps ``(n, *shape)`` to logits ``(n, k)``, k >= 2, each example by itself.
+    x : Tensor (n, *shape)
+    objective : callable
+        Maps logits ``(n, k)`` to one value for each example, ``(n,)``.
+    name : str
+        What errors call it.
 
     Raises
     ------
@@ -94,19 +155,50 @@ def loss_gradient(
     """
     leaf = x.detach().requires_grad_(True)
     logits = module(leaf)
+    check_differentiable(logits)
+    values = objective(logits)
+    (gradient,) = torch.autograd.grad(values.sum(), leaf)
+    check_finite(gradient, name)
+    return logits.detach(), values.detach(), gradient
+
+
+def check_differentiable(logits: Tensor) -> None:
+    """Raise a ModelError unless the outputs depend on the inputs that ask for gradients."""
     if not logits.requires_grad:
         raise ModelError(
             "the model's outputs do not depend on its inputs through differentiable operations, "
             "so there is no gradient to attack with; declare it with a loader without gradients"
         )
-    (gradient,) = torch.autograd.grad(LOSSES[loss](logits, y).sum(), leaf)
+
+
+def check_finite(gradient: Tensor, name: str) -> None:
+    """Raise a ModelError, naming the loss, if the gradient holds a NaN or an infinity."""
     # A sum is the cheapest probe; it may overflow though every entry is finite, hence the rest.
     if not bool(torch.isfinite(gradient.sum())):
         broken = int((~torch.isfinite(gradient.flatten(1)).all(1)).sum())
         if broken:
             raise ModelError(
-                f"the gradient of the {loss} loss with respect to the input is not finite for "
-                f"{broken} of {len(x)} inputs of a batch; look for a division by zero, a "
+                f"the gradient of the {name} loss with respect to the input is not finite for "
+                f"{broken} of {len(gradient)} inputs of a batch; look for a division by zero, a "
                 "logarithm or square root at zero, or an overflow in the model"
             )
-    return logits.detach(), gradient
+
+
+def outputs(module: nn.Module, x: Tensor) -> Tensor:
+    """Return the logits, ``(n, k)``, without a graph for gradients."""
+    with torch.no_grad():
+        logits: Tensor = module(x)
+    return logits
+
+
+def hits(logits: Tensor, y: Tensor, targeted: bool = False) -> Tensor:
+    """Return where a wrong class (the target) leads by more than rounding explains, ``(n,)``."""
+    lead = margin(logits, y)
+    return (-lead if targeted else lead) > CLEAR_LEAD * logits.abs().amax(1)
+
+
+def full_box(x: Tensor, bounds: Bounds | None) -> tuple[Tensor, Tensor]:
+    """Return (low, high) shaped like `x`, widened to hold `x` itself; infinite without bounds."""
+    low, high = (-torch.inf, torch.inf) if bounds is None else bounds
+    ends = [torch.as_tensor(end, dtype=x.dtype, device=x.device) for end in (low, high)]
+    return torch.minimum(x, ends[0]), torch.maximum(x, ends[1])

@@ -13,20 +13,16 @@ from robreport_plugins.methods.geometry import (
     unit_scale,
 )
 from robreport_plugins.methods.perturb import (
+    LEAVE_SHARE,
     Attempt,
     Bounds,
     LossName,
     frozen,
+    full_box,
+    hits,
     loss_gradient,
-    margin,
+    outputs,
 )
-
-# Broken examples leave the batch once they are this share of it: smaller steps would have the
-# convolution libraries prepare themselves for a new batch size at nearly every iteration.
-LEAVE_SHARE = 0.15
-# A lead of this share of the largest logit outlasts the rounding of float32, and the step back
-# into the ball that the caller may take.
-CLEAR_LEAD = 1e-5
 
 
 def fgsm(
@@ -55,7 +51,7 @@ def fgsm(
         Radius, in input units.
     bounds : (low, high) or None
         Of the data; floats or tensors that broadcast to `x` (per feature, or per example).
-    loss : "cross-entropy" or "margin"
+    loss : "cross-entropy", "margin" or "dlr"
 
     Raises
     ------
@@ -70,14 +66,14 @@ def fgsm(
     exact maximum of ``<g, u>`` over the ball and the box together, which for a linear binary
     classifier is the optimal attack.
     """
-    low, high = _box(x, bounds)
+    low, high = full_box(x, bounds)
     with frozen(module):
         _, gradient = loss_gradient(module, x, y, loss)
         if targeted:
             gradient = -gradient
         x_adv = x + linear_maximum(gradient, norm, eps, low - x, high - x)
         x_adv = torch.minimum(torch.maximum(x_adv, low), high)
-        claimed = _hits(_logits(module, x_adv), y, targeted)
+        claimed = hits(outputs(module, x_adv), y, targeted)
     return Attempt(x_adv=x_adv, claimed=claimed, gradients=len(x), queries=len(x))
 
 
@@ -136,7 +132,7 @@ def pgd(
     if steps < 1 or restarts < 1:
         raise ValueError(f"steps and restarts must be at least 1, found {steps} and {restarts}")
     length = 2.5 * eps / steps if step is None else step
-    low, high = _box(x, bounds)
+    low, high = full_box(x, bounds)
     x_adv = x.clone()
     claimed = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     gradients = queries = 0
@@ -193,7 +189,7 @@ class _Climb:
             logits, gradient = loss_gradient(self.module, adv, self.y, self.loss)
             self.gradients += len(adv)
             if early_stop:
-                hit = _hits(logits, self.y, self.targeted) & ~claimed[where]
+                hit = hits(logits, self.y, self.targeted) & ~claimed[where]
                 if bool(hit.any()):
                     found[where[hit]] = adv[hit]
                     claimed[where[hit]] = True
@@ -204,7 +200,7 @@ class _Climb:
                         if len(where) == 0:
                             return found, claimed
             adv = self._advance(adv, gradient.neg() if self.targeted else gradient)
-        hit = _hits(_logits(self.module, adv), self.y, self.targeted) & ~claimed[where]
+        hit = hits(outputs(self.module, adv), self.y, self.targeted) & ~claimed[where]
         self.queries += len(adv)
         last = ~claimed[where]
         found[where[last]] = adv[last]
@@ -232,22 +228,3 @@ class _Climb:
             )
         delta = project(delta, self.norm, self.eps, low, high)
         return torch.minimum(torch.maximum(self.x + delta, self.low), self.high)
-
-
-def _box(x: Tensor, bounds: Bounds | None) -> tuple[Tensor, Tensor]:
-    """Return full (low, high), widened to hold `x` itself; infinite without bounds."""
-    low, high = (-torch.inf, torch.inf) if bounds is None else bounds
-    ends = [torch.as_tensor(end, dtype=x.dtype, device=x.device) for end in (low, high)]
-    return torch.minimum(x, ends[0]), torch.maximum(x, ends[1])
-
-
-def _logits(module: nn.Module, x: Tensor) -> Tensor:
-    with torch.no_grad():
-        logits: Tensor = module(x)
-    return logits
-
-
-def _hits(logits: Tensor, y: Tensor, targeted: bool) -> Tensor:
-    """Where the wrong class (the target) leads by more than rounding explains."""
-    lead = margin(logits, y)
-    return (-lead if targeted else lead) > CLEAR_LEAD * logits.abs().amax(1)
