@@ -7,19 +7,15 @@ Run with ``python -m pytest benchmarks/test_pgd.py --benchmark-only`` after ``pi
 
 from __future__ import annotations
 
-import gzip
-import json
-import os
 import statistics
 import time
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from mnist_networks import data_folder, images, network
 from torch import Tensor, nn
 
 from robreport import Norm
@@ -32,42 +28,12 @@ ROUNDS = 5
 Attack = Callable[[], Tensor]
 
 
-def network(folder) -> nn.Module:
-    """Return mnist-cnn-small-nor."""
-    spec = json.loads((folder / "models" / "models.json").read_text())["mnist-cnn-small-nor"]
-    weights = load_file(folder / "models" / spec["file"])
-    layers: list[nn.Module] = []
-    for kind, *rest in spec["architecture"]:
-        if kind in ("conv", "linear"):
-            w, b = weights[f"{rest[0]}.weight"], weights[f"{rest[0]}.bias"]
-            layer = (
-                nn.Conv2d(w.shape[1], w.shape[0], w.shape[2], rest[1], rest[2])
-                if kind == "conv"
-                else nn.Linear(w.shape[1], w.shape[0])
-            )
-            layer.weight.data, layer.bias.data = w, b
-            layers.append(layer)
-        else:
-            layers.append({"relu": nn.ReLU, "flatten": nn.Flatten}[kind]())
-    return nn.Sequential(*layers).eval()
-
-
 @pytest.fixture(scope="module")
 def duel():
     """The network, the first 500 test images and their labels."""
-    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
-    folder = Path(os.environ.get("ROBREPORT_SHARED_DATA") or beside)
-    if not folder.is_dir():
-        pytest.skip(f"no real data at {folder} (ROBREPORT_SHARED_DATA names another folder)")
-    mnist = folder / "mnist"
-    pixels = gzip.decompress((mnist / "t10k-images-idx3-ubyte.gz").read_bytes())[16:]
-    labels = gzip.decompress((mnist / "t10k-labels-idx1-ubyte.gz").read_bytes())[8:]
-    x = np.frombuffer(pixels, np.uint8).reshape(-1, 1, 28, 28)[:N].astype(np.float32) / np.float32(
-        255
-    )
-    y = np.frombuffer(labels, np.uint8)[:N].astype(np.int64)
+    folder = data_folder()
     torch.set_num_threads(2)
-    return network(folder), torch.from_numpy(x), torch.from_numpy(y)
+    return network(folder), *images(folder, N)
 
 
 def bare(module: nn.Module, x: Tensor, y: Tensor) -> Attack:
