@@ -14,7 +14,7 @@ REGISTRY = Registry(allow={"robreport"})
 
 # smaller than the defaults, so that the check is quick; what is checked does not depend on it
 QUICK: dict[str, dict[str, Any]] = {
-    "attacks.suite": {"steps": 3, "gallery": 2},
+    "attacks.suite": {"steps": 3, "gallery": 2, "queries": 5, "noise_tries": 2},
 }
 
 METRICS = [m for m in REGISTRY.metrics.values() if not issubclass(m, Comparison)]

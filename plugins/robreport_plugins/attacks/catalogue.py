@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
 from robreport import Norm
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from robreport_plugins.methods.perturb import Attempt
 
 Sees = Literal["gradients", "trees", "scores", "decisions"]
-Kind = Literal["step", "iterative", "minimal", "noise"]
+Kind = Literal["step", "iterative", "minimal", "search", "noise"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,8 @@ class Attack:
     kind : str
         "step" and "noise" try once; "iterative" takes ``steps`` and is expected to break what a
         single step breaks, and what it broke with a smaller radius; "minimal" looks for the
-        smallest perturbation, so that one run serves all radii of a threat.
+        smallest perturbation, so that one run serves all radii of a threat; "search" asks the
+        model ``queries`` times.
     run : callable (case, params) -> Attempt
     budget : callable (params) -> (steps, restarts)
         What it takes of each example.
@@ -64,6 +66,24 @@ class Attack:
         return self.kind == "iterative"
 
 
+def _late(module: str, name: str) -> Callable[[Case, SuiteParams], Attempt]:
+    """Return a function of a module that is imported when it is first called."""
+
+    def run(case: Case, params: SuiteParams) -> Attempt:
+        found: Callable[[Case, SuiteParams], Attempt] = getattr(import_module(module), name)
+        return found(case, params)
+
+    return run
+
+
+def _white(name: str) -> Callable[[Case, SuiteParams], Attempt]:
+    return _late("robreport_plugins.attacks.white_box", name)
+
+
+def _black(name: str) -> Callable[[Case, SuiteParams], Attempt]:
+    return _late("robreport_plugins.attacks.black_box", name)
+
+
 def _steps(params: SuiteParams) -> tuple[int, int]:
     return params.steps, params.restarts
 
@@ -72,62 +92,40 @@ def _once(params: SuiteParams) -> tuple[int, int]:
     return 1, 1
 
 
-def _fgsm(case: Case, params: SuiteParams) -> Attempt:
-    from robreport_plugins.methods.perturb_pgd import fgsm
-
-    return fgsm(
-        case.network, case.x, case.labels, norm=case.norm, eps=case.eps,
-        bounds=(case.low, case.high),
-        loss=params.loss, targeted=case.aim is not None,
-    )  # fmt: skip
-
-
-def _pgd(case: Case, params: SuiteParams) -> Attempt:
-    return _climb(case, params, params.restarts, params.random_start)
-
-
-def _bim(case: Case, params: SuiteParams) -> Attempt:
-    return _climb(case, params, 1, False)
-
-
-def _climb(case: Case, params: SuiteParams, restarts: int, random_start: bool) -> Attempt:
-    from robreport_plugins.methods.perturb_pgd import pgd
-
-    return pgd(
-        case.network, case.x, case.labels, norm=case.norm, eps=case.eps,
-        bounds=(case.low, case.high),
-        steps=params.steps, step=params.step_length(case.eps), restarts=restarts,
-        random_start=random_start, generator=case.generator, loss=params.loss,
-        targeted=case.aim is not None,
-    )  # fmt: skip
-
-
-def _noise(case: Case, params: SuiteParams) -> Attempt:
-    from robreport_plugins.methods.perturb_noise import noise
-
-    return noise(
-        case.decide, case.x, case.y, norm=case.norm, eps=case.eps, bounds=(case.low, case.high),
-        tries=params.noise_tries, generator=case.generator,
-    )  # fmt: skip
-
-
 _CONVEX = frozenset({Norm.L1, Norm.L2, Norm.Linf})
 
 CATALOGUE: dict[str, Attack] = {
     attack.name: attack
     for attack in (
         Attack(name="fgsm", title="FGSM", norms=_CONVEX, sees="gradients", kind="step",
-               run=_fgsm, budget=_once, aims=True),
+               run=_white("fgsm"), budget=_once, aims=True),
         Attack(name="bim", title="BIM", norms=_CONVEX, sees="gradients", kind="iterative",
-               run=_bim, budget=lambda params: (params.steps, 1), aims=True),
+               run=_white("bim"), budget=lambda params: (params.steps, 1), aims=True),
         Attack(name="pgd", title="PGD", norms=_CONVEX, sees="gradients", kind="iterative",
-               run=_pgd, budget=_steps, aims=True),
+               run=_white("pgd"), budget=_steps, aims=True),
+        Attack(name="apgd-ce", title="APGD-CE", norms=_CONVEX, sees="gradients",
+               kind="iterative", run=_white("apgd_ce"), budget=_steps, aims=True),
+        Attack(name="apgd-dlr", title="APGD-DLR", norms=_CONVEX, sees="gradients",
+               kind="iterative", run=_white("apgd_dlr"), budget=_steps, aims=True),
+        Attack(name="apgd-t", title="APGD-T", norms=_CONVEX, sees="gradients", kind="iterative",
+               run=_white("apgd_targeted"), budget=_steps),
+        Attack(name="apgd-ce-eot", title="APGD-CE, averaged", norms=_CONVEX, sees="gradients",
+               kind="iterative", run=_white("apgd_ce_eot"), budget=_steps, aims=True),
+        Attack(name="apgd-dlr-eot", title="APGD-DLR, averaged", norms=_CONVEX,
+               sees="gradients", kind="iterative", run=_white("apgd_dlr_eot"), budget=_steps,
+               aims=True),
+        Attack(name="fab", title="FAB-T", norms=_CONVEX, sees="gradients", kind="minimal",
+               run=_white("fab"), budget=_steps),
+        Attack(name="square", title="Square", norms=_CONVEX, sees="scores", kind="search",
+               run=_black("square"), budget=lambda params: (params.queries, 1), aims=True),
         Attack(name="noise", title="Noise", norms=_CONVEX, sees="decisions", kind="noise",
-               run=_noise, budget=lambda params: (1, params.noise_tries)),
+               run=_black("noise"), budget=lambda params: (1, params.noise_tries)),
     )
 }  # fmt: skip
 
 PRESETS: dict[str, tuple[str, ...]] = {
-    "default": ("fgsm", "pgd", "noise"),
+    "default": ("fgsm", "pgd", "apgd-t", "square", "noise"),
+    "autoattack": ("apgd-ce", "apgd-t", "fab", "square"),
+    "autoattack-random": ("apgd-ce-eot", "apgd-dlr-eot"),
 }
 """Names for several attacks together; those that a model or threat does not admit are left out."""

@@ -48,6 +48,13 @@ class SuiteParams(Params):
         Literal["cross-entropy", "margin"], Field(description="what the attacks drive up")
     ] = "cross-entropy"
     batch_size: Annotated[PositiveInt, Field(description="inputs attacked at a time")] = 500
+    queries: Annotated[
+        PositiveInt, Field(description="questions of each input, for attacks that only ask")
+    ] = 1000
+    eot: Annotated[
+        PositiveInt,
+        Field(description="evaluations averaged for each gradient, for models that are random"),
+    ] = 1
     targets: Annotated[
         PositiveInt,
         Field(description="of a targeted threat: aim at the so many commonest classes"),

@@ -1,0 +1,86 @@
+"""How the suite calls attacks that follow gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from robreport_plugins.attacks.case import Case
+from robreport_plugins.methods.perturb import Attempt, LossName
+
+if TYPE_CHECKING:
+    from robreport_plugins.attacks.params import SuiteParams
+
+Run = Callable[[Case, "SuiteParams"], Attempt]
+
+# What a model that answers at random is asked for each step, where the parameters say less.
+EXPECTATION = 20
+
+
+def fgsm(case: Case, params: SuiteParams) -> Attempt:
+    from robreport_plugins.methods.perturb_pgd import fgsm
+
+    return fgsm(
+        case.network, case.x, case.labels, **_ball(case), loss=params.loss,
+        targeted=case.aim is not None,
+    )  # fmt: skip
+
+
+def pgd(case: Case, params: SuiteParams) -> Attempt:
+    return _climb(case, params, params.restarts, params.random_start)
+
+
+def bim(case: Case, params: SuiteParams) -> Attempt:
+    return _climb(case, params, 1, False)
+
+
+def _climb(case: Case, params: SuiteParams, restarts: int, random_start: bool) -> Attempt:
+    from robreport_plugins.methods.perturb_pgd import pgd
+
+    return pgd(
+        case.network, case.x, case.labels, **_ball(case), steps=params.steps,
+        step=params.step_length(case.eps), restarts=restarts, random_start=random_start,
+        generator=case.generator, loss=params.loss, targeted=case.aim is not None,
+    )  # fmt: skip
+
+
+def apgd(loss: LossName, *, expectation: bool = False) -> Run:
+    """Return Auto-PGD on this loss; with `expectation` each gradient is a mean of many."""
+
+    def run(case: Case, params: SuiteParams) -> Attempt:
+        from robreport_plugins.methods.perturb_apgd import apgd
+
+        return apgd(
+            case.network, case.x, case.labels, **_ball(case), steps=params.steps,
+            restarts=params.restarts, loss=loss, targeted=case.aim is not None,
+            eot=max(params.eot, EXPECTATION) if expectation else params.eot,
+            generator=case.generator,
+        )  # fmt: skip
+
+    return run
+
+
+def apgd_targeted(case: Case, params: SuiteParams) -> Attempt:
+    from robreport_plugins.methods.perturb_apgd import apgd_targeted
+
+    return apgd_targeted(
+        case.network, case.x, case.y, **_ball(case), steps=params.steps,
+        restarts=params.restarts, eot=params.eot, generator=case.generator,
+    )  # fmt: skip
+
+
+def fab(case: Case, params: SuiteParams) -> Attempt:
+    from robreport_plugins.methods.perturb_fab import fab
+
+    return fab(
+        case.network, case.x, case.y, norm=case.norm, bounds=(case.low, case.high),
+        steps=params.steps, restarts=params.restarts, generator=case.generator,
+    )  # fmt: skip
+
+
+def _ball(case: Case) -> dict[str, Any]:
+    return {"norm": case.norm, "eps": case.eps, "bounds": (case.low, case.high)}
+
+
+apgd_ce, apgd_dlr = apgd("cross-entropy"), apgd("dlr")
+apgd_ce_eot, apgd_dlr_eot = (apgd(loss, expectation=True) for loss in ("cross-entropy", "dlr"))
