@@ -69,6 +69,7 @@ def autoattack(
     version: Version = "standard",
     steps: int = 100,
     queries: int = 5000,
+    restarts: int = 1,
     classes: int = 9,
     eot: int = 20,
     generator: torch.Generator | None = None,
@@ -98,6 +99,8 @@ def autoattack(
         Of each gradient attack towards each class.
     queries : int
         Of Square, for each example.
+    restarts : int
+        Starts of each gradient attack towards each class; the paper's is one.
     classes : int
         Other classes aimed at, most likely first; k - 1 where there are no more.
     eot : int
@@ -129,16 +132,16 @@ def autoattack(
     if version == "standard":
         attacks = {
             "apgd-ce": lambda left, draws: apgd(
-                module, x, y, norm=norm, eps=eps, bounds=bounds, steps=steps, generator=draws,
-                early_stop=early_stop, among=left,
+                module, x, y, norm=norm, eps=eps, bounds=bounds, steps=steps, restarts=restarts,
+                generator=draws, early_stop=early_stop, among=left,
             ),
             "apgd-t": lambda left, draws: apgd_targeted(
-                module, x, y, norm=norm, eps=eps, bounds=bounds, steps=steps, classes=classes,
-                generator=draws, early_stop=early_stop, among=left,
+                module, x, y, norm=norm, eps=eps, bounds=bounds, steps=steps, restarts=restarts,
+                classes=classes, generator=draws, early_stop=early_stop, among=left,
             ),
             "fab-t": lambda left, draws: fab(
-                module, x, y, norm=norm, bounds=bounds, steps=steps, classes=classes, within=eps,
-                generator=draws, early_stop=early_stop, among=left,
+                module, x, y, norm=norm, bounds=bounds, steps=steps, restarts=restarts,
+                classes=classes, within=eps, generator=draws, early_stop=early_stop, among=left,
             ),
             "square": lambda left, draws: square(
                 lambda inputs: outputs(module, inputs), x, y, norm=norm, eps=eps, bounds=bounds,
@@ -148,12 +151,12 @@ def autoattack(
     elif version == "random":
         attacks = {
             "apgd-ce": lambda left, draws: apgd(
-                module, x, y, norm=norm, eps=eps, bounds=bounds, steps=steps, eot=eot,
-                generator=draws, early_stop=early_stop, among=left,
+                module, x, y, norm=norm, eps=eps, bounds=bounds, steps=steps, restarts=restarts,
+                eot=eot, generator=draws, early_stop=early_stop, among=left,
             ),
             "apgd-dlr": lambda left, draws: apgd(
-                module, x, y, norm=norm, eps=eps, bounds=bounds, steps=steps, eot=eot, loss="dlr",
-                generator=draws, early_stop=early_stop, among=left,
+                module, x, y, norm=norm, eps=eps, bounds=bounds, steps=steps, restarts=restarts,
+                eot=eot, loss="dlr", generator=draws, early_stop=early_stop, among=left,
             ),
         }  # fmt: skip
     else:
