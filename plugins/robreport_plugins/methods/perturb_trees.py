@@ -1,0 +1,313 @@
+"""Smallest changes that alter what trees say: exact for one tree, searched for an ensemble."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from robreport import Norm, TreeEnsemble
+from robreport_plugins.methods import _kernels
+from robreport_plugins.methods.space import Space
+from robreport_plugins.methods.tree_cells import Cells, cells_of
+from robreport_plugins.methods.tree_leaves import leaves_of
+
+Rows = npt.NDArray[np.floating]
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+_NUMBERS = {Norm.L0: 0, Norm.L1: 1, Norm.L2: 2, Norm.Linf: 3}
+# Distances to reference rows that are held at a time.
+_BLOCK = 2_000_000
+# Single moves that a search looks at together.
+_MOVES = 20_000
+
+
+def nearest_other_leaf(
+    ensemble: TreeEnsemble, space: Space, x: Rows, y: npt.ArrayLike, norm: Norm
+) -> tuple[Rows, Floats]:
+    """Return the nearest rows that one tree puts into another class, and how far they are.
+
+    Parameters
+    ----------
+    ensemble : TreeEnsemble
+        A classifier of one tree.
+    space : Space
+        Where the attacker may go.
+    x : array (n, *shape), float32 or float64
+    y : array (n,) of int
+        The classes that the tree should give.
+    norm : Norm
+        L0, L1, L2 or Linf, in the units of the space.
+
+    Returns
+    -------
+    x_adv : array (n, *shape)
+        In x's own type; x itself where the tree gives another class already, or where no leaf of
+        another class can be reached.
+    size : array (n,) float64
+        Exactly minimal over all rows of x's type that the space allows; infinite where no leaf
+        can be reached, and for rows with missing values, of which a change has no size.
+
+    Raises
+    ------
+    ValueError
+        More than one tree, a regression, or inputs that do not fit.
+
+    Notes
+    -----
+    A leaf is a box: on each feature that its path asks for, one stretch of numbers, or for
+    categories several. Features are chosen independently of each other (those of a one-hot group
+    together), so the nearest row of a box is the nearest value on each.
+    """
+    if len(ensemble.trees) != 1:
+        raise ValueError(f"found {len(ensemble.trees)} trees; nearest_other_leaf takes one")
+    ways = _Ways(ensemble, space, x)
+    cells = cells_of(ensemble, x.dtype)
+    leaves = leaves_of(cells, ensemble.n_features, ways.group)
+    classes = _classes(ensemble, cells.value[leaves.node], cells.output[0])
+    least, found = np.empty(len(ways.x)), np.empty_like(ways.x)
+    _kernels.nearest_leaves(
+        ways.x, ways.floor, ways.ceiling, _labels(y, len(x)), classes, leaves.start, leaves.asked,
+        leaves.stretch_start, leaves.low, leaves.high, ways.unit, ways.kind, ways.group,
+        ways.group_start, ways.group_member, _NUMBERS[norm], least, found,
+    )  # fmt: skip
+    return _confirmed(ensemble, space, ways, x, y, found, np.isfinite(least), norm)
+
+
+def smallest_in_cells(
+    ensemble: TreeEnsemble,
+    space: Space,
+    x: Rows,
+    y: npt.ArrayLike,
+    norm: Norm,
+    reference: Rows,
+    *,
+    starts: int = 2,
+    tries: int = 100,
+    kicks: int = 16,
+) -> tuple[Rows, Floats]:
+    """Return near rows that an ensemble puts into another class, and how far they are.
+
+    Parameters
+    ----------
+    ensemble : TreeEnsemble
+        A classifier of any number of trees.
+    space, x, y, norm
+        As for `nearest_other_leaf`.
+    reference : array (m, *shape)
+        Rows of the data; those that the ensemble puts into other classes are where a search
+        starts, the nearest first.
+    starts : int
+        Searches for each row, besides the one that goes outwards from the row itself.
+    tries : int
+        Reference rows that are tried for those starts: fixed features and one-way ones are left
+        out of them, after which the class may be the own one again.
+    kicks : int
+        Trades of a kind that are tried before a search gives up.
+
+    Returns
+    -------
+    x_adv : array (n, *shape)
+        In x's own type; x itself where another class is given already, or none was found.
+    size : array (n,) float64
+        An upper bound on the smallest change; infinite where none was found.
+
+    Raises
+    ------
+    ValueError
+        A regression, or inputs that do not fit.
+
+    Notes
+    -----
+    An ensemble is constant on products of cells (`tree_cells`), and the best row of a product
+    is the nearest value of each cell, so the search is over cells. From a start it draws one
+    coordinate after the other towards the input while the class stays wrong, then trades: one
+    nearer for one farther; one farther, then all others nearer; one all the way back, then
+    others farther, most margin for their size first. In Linf it raises the margin coordinate by
+    coordinate in smaller and smaller balls. That a search moves between neighbouring regions of
+    an ensemble, each with its nearest point, is the idea of Zhang, Zhang and Hsieh ("An efficient
+    adversarial attack for tree ensembles", 2020). Every result is one that the ensemble, summed
+    as its library sums, gives another class.
+    """
+    if starts < 0 or tries < 0 or kicks < 1:
+        raise ValueError(
+            f"starts and tries must be at least 0 and kicks at least 1, found {starts}, {tries} "
+            f"and {kicks}"
+        )
+    ways = _Ways(ensemble, space, x)
+    labels = _labels(y, len(x))
+    cells = cells_of(ensemble, x.dtype)
+    base = np.asarray(reference, dtype=x.dtype).reshape(len(reference), -1)
+    base = base[np.isfinite(base).all(axis=1)]
+    near = _nearest(space, ways, ensemble.predict(base), base, labels, norm, tries)
+    least, found = np.empty(len(ways.x)), np.empty_like(ways.x)
+    _kernels.search(
+        _model(cells), _sums(ensemble, cells), ways.frame(cells),
+        ways.x, ways.floor, ways.ceiling, cells.locate(ways.x.astype(x.dtype)), labels, near,
+        cells.locate(base), ways.choices(base), _NUMBERS[norm], starts, kicks, _MOVES,
+        least, found,
+    )  # fmt: skip
+    return _confirmed(ensemble, space, ways, x, y, found, np.isfinite(least), norm)
+
+
+class _Ways:
+    """The inputs, flat, and where each of their features may go, as the kernels read it."""
+
+    def __init__(self, ensemble: TreeEnsemble, space: Space, x: Rows) -> None:
+        if not ensemble.n_classes:
+            raise ValueError("a regression has no classes to tell apart")
+        if x.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+            raise ValueError(f"inputs are float32 or float64, found {x.dtype}")
+        if x.shape[1:] != space.shape or int(np.prod(space.shape)) != ensemble.n_features:
+            raise ValueError(
+                f"inputs of shape {x.shape[1:]}, a space of {space.shape} and trees of "
+                f"{ensemble.n_features} features do not fit together"
+            )
+        d = ensemble.n_features
+        flat = x.reshape(len(x), d)
+        self.sound = np.isfinite(flat).all(axis=1)
+        self.x = np.where(self.sound[:, None], flat, 0.0).astype(np.float64)
+        low, high = (np.broadcast_to(end, x.shape).reshape(-1, d) for end in space.room(x))
+        self.floor, self.ceiling = _within(low, x.dtype, 1), _within(high, x.dtype, -1)
+        self.unit = np.ones(d) if space.unit is None else space.unit.reshape(-1).astype(float)
+        self.kind = space.whole.reshape(-1).astype(np.int64)
+        for place, count in space.codes.items():
+            self.kind[place] = 2
+            self.floor[:, place] = np.maximum(self.floor[:, place], 0)
+            self.ceiling[:, place] = np.minimum(self.ceiling[:, place], count - 1)
+        self.group = np.full(d, -1, dtype=np.int64)
+        for number, members in enumerate(space.groups):
+            self.kind[members] = 3
+            self.group[members] = number
+        self.group_start = np.cumsum([0, *map(len, space.groups)]).astype(np.int64)
+        self.group_member = np.concatenate([np.zeros(0, dtype=np.int64), *space.groups])
+        self.group_member = self.group_member.astype(np.int64)
+        self.groups = space.groups
+
+    def frame(self, cells: Cells) -> _kernels.Frame:
+        """Return the coordinates that a search may move: features that some tree asks for."""
+        asked = np.diff(cells.start) > 1
+        binary = np.zeros((len(asked), 2), dtype=np.int64)
+        for value in (0, 1):
+            binary[:, value] = cells.locate(np.full((1, len(asked)), float(value)))[0]
+        alone = np.flatnonzero(asked & (self.group < 0))
+        together = [-1 - g for g, members in enumerate(self.groups) if asked[members].any()]
+        coordinate = np.asarray([*alone, *together], dtype=np.int64)
+        return (
+            self.unit, self.kind, self.group, self.group_start, self.group_member, binary,
+            coordinate,
+        )  # fmt: skip
+
+    def choices(self, base: Rows) -> Ints:
+        """Return the member that is 1 in each group of each row, -1 for none ``(m, groups)``."""
+        found = np.full((len(base), max(1, len(self.groups))), -1, dtype=np.int64)
+        for number, members in enumerate(self.groups):
+            values = base[:, members]
+            one = ((values == 0) | (values == 1)).all(axis=1) & (values.sum(axis=1) == 1)
+            found[:, number] = np.where(one, values.argmax(axis=1), -1)
+        return found
+
+
+def _within(ends: Floats, dtype: np.dtype[np.floating], side: int) -> Floats:
+    """Return the ends as numbers of the inputs' type, rounded into the room."""
+    with np.errstate(over="ignore"):
+        cast = ends.astype(dtype)
+    beyond = cast < ends if side > 0 else cast > ends
+    return np.where(beyond, np.nextafter(cast, dtype.type(side * np.inf)), cast).astype(np.float64)
+
+
+def _labels(y: npt.ArrayLike, n: int) -> Ints:
+    labels = np.asarray(y)
+    if labels.shape != (n,) or labels.dtype.kind not in "iu":
+        raise ValueError(f"labels are {n} whole numbers, found {labels.dtype} {labels.shape}")
+    return labels.astype(np.int64)
+
+
+def _classes(ensemble: TreeEnsemble, value: Floats, output: int) -> Ints:
+    """Return the class that each leaf of the only tree gives."""
+    kind = np.dtype(ensemble.sum_dtype)
+    total = np.tile(ensemble.base.astype(kind), (len(value), 1))
+    if output < 0:
+        total += value.astype(kind)
+    else:
+        total[:, output] += value[:, 0].astype(kind)
+    if ensemble.link == "sigmoid":
+        return np.asarray(total[:, 0] > 0, dtype=np.int64)
+    order = _order(ensemble)
+    return np.asarray(order[total[:, order].argmax(axis=1)], dtype=np.int64)
+
+
+def _order(ensemble: TreeEnsemble) -> Ints:
+    given = ensemble.class_order
+    return np.arange(ensemble.n_classes) if given is None else np.asarray(given, dtype=np.int64)
+
+
+def _model(cells: Cells) -> _kernels.Model:
+    return (
+        cells.root, cells.feature, cells.left, cells.right, cells.cut, cells.special, cells.table,
+        cells.value, cells.output, cells.start, cells.low, cells.high, cells.border_start,
+        cells.border_tree,
+    )  # fmt: skip
+
+
+def _sums(ensemble: TreeEnsemble, cells: Cells) -> _kernels.Sums:
+    kind = np.dtype(ensemble.sum_dtype)
+    shares = np.ones(ensemble.n_outputs)
+    if ensemble.aggregation == "mean":
+        every = float((cells.output < 0).sum())
+        added = np.bincount(cells.output[cells.output >= 0], minlength=ensemble.n_outputs)
+        shares = np.maximum(every + added, 1.0)
+    base = ensemble.base.astype(kind).astype(np.float64)
+    largest = np.maximum.reduceat(np.abs(cells.value).max(axis=1), cells.root).sum()
+    doubt = 4 * (len(cells.root) + 2) * np.finfo(kind).eps * (np.abs(base).max() + largest)
+    return (
+        base, shares, _order(ensemble),
+        np.asarray([kind == np.float32, ensemble.link == "sigmoid"], dtype=np.int64),
+        np.asarray([doubt]),
+    )  # fmt: skip
+
+
+def _nearest(
+    space: Space, ways: _Ways, given: Ints, base: Rows, y: Ints, norm: Norm, tries: int
+) -> Ints:
+    """Return the numbers of the nearest rows of another class ``(n, tries)``, -1 for none."""
+    wide = min(tries, len(base))
+    near = np.full((len(y), wide), -1, dtype=np.int64)
+    if not wide:
+        return near
+    rows = max(1, _BLOCK // max(1, base.size))
+    for start in range(0, len(y), rows):
+        stop = min(len(y), start + rows)
+        own = np.repeat(ways.x[start:stop], len(base), axis=0)
+        far = space.sizes(own, np.tile(base, (stop - start, 1)), norm).reshape(-1, len(base))
+        far = np.where(given[None] == y[start:stop, None], np.inf, far)
+        order = np.argsort(far, axis=1, kind="stable")[:, :wide]
+        near[start:stop] = np.where(np.isinf(np.take_along_axis(far, order, axis=1)), -1, order)
+    return near
+
+
+def _confirmed(
+    ensemble: TreeEnsemble,
+    space: Space,
+    ways: _Ways,
+    x: Rows,
+    y: npt.ArrayLike,
+    found: Floats,
+    claimed: npt.NDArray[np.bool_],
+    norm: Norm,
+) -> tuple[Rows, Floats]:
+    """Return only what the ensemble itself gives another class, with the space's own sizes."""
+    x_adv = found.astype(x.dtype).reshape(x.shape)
+    claimed = claimed & ways.sound
+    x_adv[~claimed] = x[~claimed]
+    good = claimed.copy()
+    if claimed.any():
+        given = ensemble.predict(x_adv[claimed])
+        good[claimed] = given != np.asarray(y)[claimed]
+        good[claimed] &= space.valid(x[claimed], x_adv[claimed])
+    x_adv[~good] = x[~good]
+    size = np.full(len(x), np.inf)
+    size[good] = space.sizes(x[good], x_adv[good], norm)
+    return x_adv, size
