@@ -308,6 +308,6 @@ def _confirmed(
         good[claimed] = given != np.asarray(y)[claimed]
         good[claimed] &= space.valid(x[claimed], x_adv[claimed])
     x_adv[~good] = x[~good]
-    size = np.full(len(x), np.inf)
-    size[good] = space.sizes(x[good], x_adv[good], norm)
-    return x_adv, size
+    if not len(x):
+        return x_adv, np.zeros(0)
+    return x_adv, np.where(good, space.sizes(x, x_adv, norm), np.inf)

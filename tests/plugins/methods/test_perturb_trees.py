@@ -99,7 +99,7 @@ def some_ensemble(rng: np.random.Generator, trees: int, depth: int = 3) -> TreeE
         n_features=WIDTH, n_outputs=outputs, base=np.zeros(outputs), link=link,
         aggregation="mean" if link == "distribution" else "sum",
         comparison=str(rng.choice(["<", "<="])), input_dtype=str(rng.choice(["float32", "float64"])),
-        sum_dtype=str(rng.choice(["float32", "float64"])), zero_band=float(rng.choice([0, 1e-35])),
+        sum_dtype=str(rng.choice(["float32", "float64"])), zero_band=float(rng.choice([0, 0.05])),
         category_rounding=str(rng.choice(["exact", "floor", "trunc"])),
         known_categories={2: np.array([0.0, 1, 2])} if odd and rng.random() < 0.5 else {},
         class_order=np.array([2, 0, 1]) if outputs == 3 and rng.random() < 0.5 else None,
@@ -139,6 +139,7 @@ def every_candidate(
         for node in np.flatnonzero(tree.feature == 0)
     }
     low, high = where.room(row[None])
+    bars |= {0.0, model.zero_band, -model.zero_band}
     first = {float(row[0]), float(low[0, 0]), float(high[0, 0])}
     first |= {v for bar in bars for v in around(bar, read, dtype)}
     second = {float(row[1]), *map(float, range(-3, 5))}
