@@ -27,7 +27,7 @@ Sums = tuple[Floats, Floats, Ints, Ints, Floats]
 Frame = tuple[Floats, Ints, Ints, Ints, Ints, Ints, Ints]
 # x, floor, ceiling, cells of x
 Row = tuple[Floats, Floats, Floats, Ints]
-# cell of each feature, leaf of each tree, totals, marks of trees, [last mark],
+# cell of each feature, leaf of each tree, totals, marks of trees, [last mark, steps, their limit],
 # option of each coordinate, its weight
 State = tuple[Ints, Ints, Floats, Ints, Ints, Ints, Floats]
 # coordinate, option, weight and margin of single moves
@@ -36,7 +36,7 @@ Moves = tuple[Ints, Ints, Floats, Floats]
 _STAY = -1
 
 
-@nb.njit(cache=True, nogil=True, inline="always")
+@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def place(
     low: float, high: float, x: float, floor: float, ceiling: float, kind: int
 ) -> tuple[bool, float]:
@@ -51,7 +51,7 @@ def place(
     return True, bottom if x < bottom else top
 
 
-@nb.njit(cache=True, nogil=True, inline="always")
+@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def weigh(value: float, x: float, unit: float, kind: int, norm: int) -> float:
     """Return what a change from x to `value` adds to the norm."""
     if value == x:
@@ -62,7 +62,7 @@ def weigh(value: float, x: float, unit: float, kind: int, norm: int) -> float:
     return size * size if norm == 2 else size
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def choice_fits(x: Floats, floor: Floats, ceiling: Floats, members: Ints, choice: int) -> bool:
     """Return whether the room lets this member be 1 and the others 0."""
     for i in range(members.size):
@@ -76,7 +76,7 @@ def choice_fits(x: Floats, floor: Floats, ceiling: Floats, members: Ints, choice
 # ------------------------------------------------------------------------------------- one tree
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, error_model="numpy")
 def nearest_leaves(
     x: Floats,
     floor: Floats,
@@ -149,7 +149,7 @@ def nearest_leaves(
                 x_adv[row] = spare
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _choose(
     x: Floats,
     floor: Floats,
@@ -182,7 +182,7 @@ def _choose(
     return -2
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _enter(
     leaf: int,
     out: Floats,
@@ -232,7 +232,7 @@ def _enter(
 # ------------------------------------------------------------------------------------ an ensemble
 
 
-@nb.njit(cache=True, nogil=True, inline="always")
+@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _descend(model: Model, cell: Ints, tree: int) -> int:
     """Return the leaf that a row of cells reaches."""
     root, feature, left, right, cut, special, table = model[:7]
@@ -247,7 +247,7 @@ def _descend(model: Model, cell: Ints, tree: int) -> int:
     return int(node)
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def add_up(model: Model, sums: Sums, leaf: Ints, total: Floats) -> int:
     """Fill `total` with the scores of these leaves as the library sums them; return the class."""
     value, output = model[7], model[8]
@@ -280,7 +280,7 @@ def add_up(model: Model, sums: Sums, leaf: Ints, total: Floats) -> int:
     return int(winner)
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _margin(sums: Sums, total: Floats, y: int) -> float:
     """Return by how much the best other class leads the own one."""
     if sums[3][1] == 1:
@@ -292,7 +292,7 @@ def _margin(sums: Sums, total: Floats, y: int) -> float:
     return best - total[y]
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _fooled(model: Model, sums: Sums, state: State, y: int) -> bool:
     """Return whether the ensemble gives another class in this state."""
     total = state[2]
@@ -304,7 +304,7 @@ def _fooled(model: Model, sums: Sums, state: State, y: int) -> bool:
     return add_up(model, sums, state[1], exact) != y
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _set_feature(model: Model, sums: Sums, state: State, j: int, wanted: int) -> None:
     """Move one feature to another cell, and the trees that notice to their leaves."""
     cell, leaf, total, mark, last = state[:5]
@@ -323,6 +323,7 @@ def _set_feature(model: Model, sums: Sums, state: State, j: int, wanted: int) ->
         if mark[tree] == last[0]:
             continue
         mark[tree] = last[0]
+        last[1] += 1
         new, old = _descend(model, cell, tree), leaf[tree]
         if new == old:
             continue
@@ -335,7 +336,7 @@ def _set_feature(model: Model, sums: Sums, state: State, j: int, wanted: int) ->
                 total[o] += (value[new, o] - value[old, o]) / shares[o]
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _set(
     model: Model, sums: Sums, frame: Frame, row: Row, state: State, norm: int, c: int, option: int
 ) -> None:
@@ -362,13 +363,13 @@ def _set(
     weight[c] = weigh(value, x[j], unit[j], kind[j], norm)
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _home(frame: Frame, row: Row, c: int) -> int:
     j = frame[6][c]
     return _STAY if j < 0 else int(row[3][j])
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _size(weight: Floats, norm: int) -> float:
     total = 0.0
     for c in range(weight.size):
@@ -376,7 +377,7 @@ def _size(weight: Floats, norm: int) -> float:
     return total
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _scan(
     model: Model,
     sums: Sums,
@@ -454,7 +455,7 @@ def _scan(
     return count
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _scan_all(
     model: Model,
     sums: Sums,
@@ -474,7 +475,7 @@ def _scan_all(
     return count
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _reduce(
     model: Model, sums: Sums, frame: Frame, row: Row, state: State, norm: int, y: int
 ) -> float:
@@ -515,7 +516,7 @@ def _reduce(
     return _size(weight, norm)
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _keep(state: State, kept: State) -> None:
     kept[0][:] = state[0]
     kept[1][:] = state[1]
@@ -524,7 +525,7 @@ def _keep(state: State, kept: State) -> None:
     kept[6][:] = state[6]
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _repair(
     model: Model,
     sums: Sums,
@@ -544,7 +545,7 @@ def _repair(
     weight = state[6]
     for _ in range(4 * weight.size + 8):
         total = _size(weight, norm)
-        if total >= limit:
+        if total >= limit or state[4][1] > state[4][2]:
             return False
         if _fooled(model, sums, state, y):
             return True
@@ -569,7 +570,7 @@ def _repair(
     return False
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _improve(
     model: Model,
     sums: Sums,
@@ -588,10 +589,8 @@ def _improve(
     first = np.empty(kicks, dtype=np.int64)
     second = np.empty(kicks, dtype=np.int64)
     worth = np.empty(kicks)
-    rounds = 0
     better = True
-    while better and best > 0.0 and rounds < 200:
-        rounds += 1
+    while better and best > 0.0 and state[4][1] < state[4][2]:
         better = False
         count = _scan_all(model, sums, frame, row, state, norm, y, best, moves)
         lead = _margin(sums, state[2], y)
@@ -631,6 +630,8 @@ def _improve(
                 pays = max(added, 0.0) / (moves[3][a] - lead)
                 filled = _rank(first, second, worth, filled, a, -1, pays)
         for i in range(filled):
+            if state[4][1] > state[4][2]:
+                break
             _set(model, sums, frame, row, state, norm, moves[0][first[i]], moves[1][first[i]])
             if _fooled(model, sums, state, y):
                 found = _reduce(model, sums, frame, row, state, norm, y)
@@ -656,7 +657,7 @@ def _improve(
     return best
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _rank(
     first: Ints, second: Ints, worth: Floats, filled: int, b: int, a: int, value: float
 ) -> int:
@@ -673,7 +674,7 @@ def _rank(
     return filled + 1
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _ascend(
     model: Model,
     sums: Sums,
@@ -709,7 +710,7 @@ def _ascend(
     return _fooled(model, sums, state, y)
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _shrink(
     model: Model,
     sums: Sums,
@@ -723,7 +724,7 @@ def _shrink(
     """Find another class in smaller and smaller Linf balls; return the last that had one."""
     best = _size(state[6], 3)
     _keep(state, kept)
-    while best > 0.0:
+    while best > 0.0 and state[4][1] < state[4][2]:
         found = False
         for share in (0.5, 0.8, 0.95, 1.0):
             for fresh in (False, True):
@@ -751,7 +752,7 @@ def _shrink(
     return _size(state[6], 3)
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, error_model="numpy")
 def search(
     model: Model,
     sums: Sums,
@@ -767,6 +768,7 @@ def search(
     norm: int,
     starts: int,
     kicks: int,
+    steps: int,
     capacity: int,
     best: Floats,
     x_adv: Floats,
@@ -784,15 +786,15 @@ def search(
     size = coordinate.size
     state = (
         np.empty(d, np.int64), np.empty(trees, np.int64), np.empty(wide),
-        np.zeros(trees, np.int64), np.zeros(1, np.int64), np.empty(size, np.int64), np.zeros(size),
+        np.zeros(trees, np.int64), np.zeros(3, np.int64), np.empty(size, np.int64), np.zeros(size),
     )  # fmt: skip
     kept = (
         np.empty(d, np.int64), np.empty(trees, np.int64), np.empty(wide),
-        np.zeros(trees, np.int64), np.zeros(1, np.int64), np.empty(size, np.int64), np.zeros(size),
+        np.zeros(trees, np.int64), np.zeros(3, np.int64), np.empty(size, np.int64), np.zeros(size),
     )  # fmt: skip
     top = (
         np.empty(d, np.int64), np.empty(trees, np.int64), np.empty(wide),
-        np.zeros(trees, np.int64), np.zeros(1, np.int64), np.empty(size, np.int64), np.zeros(size),
+        np.zeros(trees, np.int64), np.zeros(3, np.int64), np.empty(size, np.int64), np.zeros(size),
     )  # fmt: skip
     moves = (
         np.empty(capacity, np.int64), np.empty(capacity, np.int64),
@@ -813,6 +815,7 @@ def search(
             if left == 0 and attempt < near.shape[1]:
                 continue
             last = attempt == near.shape[1]
+            state[4][1], state[4][2] = 0, steps
             if not last and near[i, attempt] < 0:
                 continue
             state[0][:] = cells[i]
@@ -863,7 +866,7 @@ def search(
                     x_adv[i, group_member[k]] = 1.0 if k - group_start[g] == top[5][c] else 0.0
 
 
-@nb.njit(cache=True, nogil=True)
+@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 def _go_to(
     model: Model,
     sums: Sums,

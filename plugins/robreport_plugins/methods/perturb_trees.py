@@ -87,6 +87,7 @@ def smallest_in_cells(
     starts: int = 2,
     tries: int = 100,
     kicks: int = 16,
+    steps: int = 300_000,
 ) -> tuple[Rows, Floats]:
     """Return near rows that an ensemble puts into another class, and how far they are.
 
@@ -106,6 +107,9 @@ def smallest_in_cells(
         out of them, after which the class may be the own one again.
     kicks : int
         Trades of a kind that are tried before a search gives up.
+    steps : int
+        Descents of single trees after which each search stops looking for trades; large forests
+        reach it.
 
     Returns
     -------
@@ -146,7 +150,7 @@ def smallest_in_cells(
     _kernels.search(
         _model(cells), _sums(ensemble, cells), ways.frame(cells),
         ways.x, ways.floor, ways.ceiling, cells.locate(ways.x.astype(x.dtype)), labels, near,
-        cells.locate(base), ways.choices(base), _NUMBERS[norm], starts, kicks, _MOVES,
+        cells.locate(base), ways.choices(base), _NUMBERS[norm], starts, kicks, steps, _MOVES,
         least, found,
     )  # fmt: skip
     return _confirmed(ensemble, space, ways, x, y, found, np.isfinite(least), norm)
