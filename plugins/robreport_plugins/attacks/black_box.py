@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+import torch
+
 from robreport_plugins.attacks.case import Case
 from robreport_plugins.methods.perturb import Attempt
 
 if TYPE_CHECKING:
     from robreport_plugins.attacks.params import SuiteParams
 
+_REFERENCE = 2000
+"""Rows of the data, at most, that searches begin from."""
+
 
 def square(case: Case, params: SuiteParams) -> Attempt:
+    """Random search over squares of pixels, or sets of features."""
     from robreport_plugins.methods.perturb_square import square
 
     return square(
@@ -22,9 +29,68 @@ def square(case: Case, params: SuiteParams) -> Attempt:
 
 
 def noise(case: Case, params: SuiteParams) -> Attempt:
+    """Random noise of the size of the radius."""
     from robreport_plugins.methods.perturb_noise import noise
 
     return noise(
         case.decide, case.x, case.y, norm=case.norm, eps=case.eps, bounds=(case.low, case.high),
         tries=params.noise_tries, generator=case.generator,
     )  # fmt: skip
+
+
+def search(case: Case, params: SuiteParams) -> Attempt:
+    """The best change of one feature after the other, of tables."""
+    from robreport_plugins.methods.perturb_search import greedy_search
+
+    found = greedy_search(
+        case.target.scores, case.space, case.data, case.target.y[case.rows], norm=case.norm,
+        eps=case.eps, reference=case.target.reference[:_REFERENCE], rng=_rng(case),
+        restarts=params.restarts,
+    )  # fmt: skip
+    return case.exact(found.x_adv, found.claimed, found.queries)
+
+
+def hopskipjump(case: Case, params: SuiteParams) -> Attempt:
+    """A walk along the decision boundary that asks for classes alone."""
+    from robreport_plugins.methods.perturb_hopskipjump import hopskipjump
+
+    reference = torch.from_numpy(
+        np.asarray(case.target.reference[:_REFERENCE], dtype=np.float32)
+    ).to(case.x.device)
+    return hopskipjump(
+        case.decide, case.x, case.y, norm=case.norm, bounds=(case.low, case.high),
+        reference=reference if case.unit is None else reference / case.unit,
+        iterations=_iterations(params.queries), generator=case.generator,
+    )  # fmt: skip
+
+
+def transfer(case: Case, params: SuiteParams) -> Attempt:
+    """PGD on a network that was fitted to the model's answers."""
+    from robreport_plugins.attacks.target import InUnits
+    from robreport_plugins.methods.perturb_pgd import pgd
+
+    network = case.target.surrogate(params.surrogate_seed)
+    if case.unit is not None:
+        network = InUnits(network, case.unit)
+    # to the end of its steps: what barely fools the surrogate seldom fools the model
+    found = pgd(
+        network, case.x, case.labels, norm=case.norm, eps=case.eps, bounds=(case.low, case.high),
+        steps=params.steps, step=params.step_length(case.eps), random_start=False,
+        loss=params.loss, targeted=case.aim is not None, early_stop=False,
+    )  # fmt: skip
+    # the gradients are the surrogate's, and what fools it is no claim about the model
+    return Attempt(
+        x_adv=found.x_adv, claimed=torch.zeros_like(found.claimed), gradients=0, queries=0
+    )
+
+
+def _iterations(queries: int, first: int = 100, most: int = 1000) -> int:
+    """How many steps of HopSkipJump these questions allow, at least one."""
+    count = 1
+    while (count + 1) * (min(most, first * (count + 1) ** 0.5 * 2 / 3) + 25) <= queries:
+        count += 1
+    return count
+
+
+def _rng(case: Case) -> np.random.Generator:
+    return np.random.default_rng(int(torch.randint(2**31 - 1, (), generator=case.generator)))

@@ -10,12 +10,27 @@ import numpy.typing as npt
 import torch
 
 from robreport import ModelError, Norm, TreeEnsemble
+from robreport_plugins.methods.perturb import Attempt
 from robreport_plugins.methods.space import Space
 
 if TYPE_CHECKING:
     from robreport_plugins.attacks.target import Target
 
 Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exact(Attempt):
+    """An attempt whose candidates are given in data space, to the last digit.
+
+    Attributes
+    ----------
+    data : array (n, *shape)
+        In the type of the data; where a candidate is valid and inside the ball it is judged as it
+        is, for beyond a tree's threshold one digit decides.
+    """
+
+    data: Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -87,13 +102,30 @@ class Case:
         """The model's trees, where it is made of such."""
         return self.target.trees
 
-    def landed(self, x_adv: torch.Tensor) -> Array:
+    def landed(self, attempt: Attempt) -> Array:
         """Return candidates ``(n, *shape)`` as valid inputs in the ball, in data space."""
+        if isinstance(attempt, Exact):
+            delta = np.asarray(attempt.data, dtype=np.float64) - self.data
+            landed = self.space.land(self.data, delta, self.norm, self.eps)
+            good = self.space.inside(self.data, attempt.data, self.norm, self.eps)
+            landed[good] = attempt.data[good]
+            return landed
         # the float32 difference is what the attack did; float64 data keep their own digits
-        delta = (x_adv.double() - self.x.double()).cpu().numpy()
+        delta = (attempt.x_adv.double() - self.x.double()).cpu().numpy()
         if self.space.unit is not None:
             delta = delta * self.space.unit
         return self.space.land(self.data, delta, self.norm, self.eps)
+
+    def exact(self, data: Array, claimed: Array, queries: int = 0) -> Exact:
+        """Return rows of the data's space as an attempt of this batch."""
+        given = torch.from_numpy(np.asarray(data, dtype=np.float32)).to(self.x.device)
+        return Exact(
+            x_adv=given if self.unit is None else given / self.unit,
+            claimed=torch.from_numpy(np.asarray(claimed, dtype=bool)),
+            gradients=0,
+            queries=queries,
+            data=np.asarray(data, dtype=self.data.dtype),
+        )
 
     def only(self, places: Array, eps: float) -> Case:
         """Return some examples of the batch, with another radius."""

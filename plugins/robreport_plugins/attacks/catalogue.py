@@ -42,6 +42,8 @@ class Attack:
     run : callable (case, params) -> Attempt
     budget : callable (params) -> (steps, restarts)
         What it takes of each example.
+    tables : bool
+        Whether it is for tables alone.
     aims : bool
         Whether it can move an example to a chosen class, `Case.aim`.
     """
@@ -54,6 +56,7 @@ class Attack:
     run: Callable[[Case, SuiteParams], Attempt]
     budget: Callable[[SuiteParams], tuple[int, int]]
     aims: bool = False
+    tables: bool = False
 
     @property
     def knowledge(self) -> str:
@@ -118,14 +121,29 @@ CATALOGUE: dict[str, Attack] = {
                run=_white("fab"), budget=_steps),
         Attack(name="square", title="Square", norms=_CONVEX, sees="scores", kind="search",
                run=_black("square"), budget=lambda params: (params.queries, 1), aims=True),
+        Attack(name="search", title="Greedy search", norms=frozenset(Norm), sees="scores",
+               kind="search", run=_black("search"), budget=lambda params: (50, params.restarts),
+               tables=True),
+        Attack(name="hopskipjump", title="HopSkipJump", norms=frozenset({Norm.L2, Norm.Linf}),
+               sees="decisions", kind="minimal", run=_black("hopskipjump"),
+               budget=lambda params: (params.queries, 1)),
+        Attack(name="transfer", title="Transfer", norms=_CONVEX, sees="decisions",
+               kind="search", run=_black("transfer"), budget=lambda params: (params.steps, 1),
+               aims=True),
+        Attack(name="trees", title="Tree geometry", norms=frozenset(Norm), sees="trees",
+               kind="minimal", run=_late("robreport_plugins.attacks.tree_box", "trees"),
+               budget=_once),
         Attack(name="noise", title="Noise", norms=_CONVEX, sees="decisions", kind="noise",
                run=_black("noise"), budget=lambda params: (1, params.noise_tries)),
     )
 }  # fmt: skip
 
 PRESETS: dict[str, tuple[str, ...]] = {
-    "default": ("fgsm", "pgd", "apgd-t", "square", "noise"),
+    "default": ("fgsm", "pgd", "apgd-t", "trees", "square", "search", "noise"),
     "autoattack": ("apgd-ce", "apgd-t", "fab", "square"),
     "autoattack-random": ("apgd-ce-eot", "apgd-dlr-eot"),
 }
 """Names for several attacks together; those that a model or threat does not admit are left out."""
+
+LAST_RESORT = ("transfer", "hopskipjump")
+"""What ``default`` means for a model that gives classes and nothing else."""

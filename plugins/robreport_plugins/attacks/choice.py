@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from robreport import Needs, SkipMetric, ThreatModel
-from robreport_plugins.attacks.catalogue import CATALOGUE, PRESETS, Attack
+from robreport_plugins.attacks.catalogue import CATALOGUE, LAST_RESORT, PRESETS, Attack
 
 if TYPE_CHECKING:
     from robreport_plugins.attacks.params import SuiteParams
@@ -24,6 +24,8 @@ def named(params: SuiteParams) -> tuple[Attack, ...]:
 def needed(params: SuiteParams) -> Needs:
     """Return what a model must offer so that at least one of the named attacks can be run."""
     base = Needs.LABELS | Needs.CLASSIFICATION
+    if "default" in params.attacks:
+        return base
     seen = {attack.sees for attack in named(params) if attack.kind != "noise"}
     if "decisions" in seen:
         return base
@@ -52,6 +54,9 @@ def chosen(params: SuiteParams, target: Target, threat: ThreatModel) -> tuple[At
             reasons.append(f"{attack.title} {why}")
         else:
             found.append(attack)
+    if "default" in params.attacks and all(attack.kind == "noise" for attack in found):
+        resorts = [CATALOGUE[name] for name in LAST_RESORT]
+        found += [a for a in resorts if not obstacle(a, target, threat)]
     if all(attack.kind == "noise" for attack in found):
         why = f": {'; '.join(dict.fromkeys(reasons))}" if reasons else ", and noise alone is none"
         raise SkipMetric(f"no attack can be run{why}")
@@ -66,6 +71,8 @@ def obstacle(attack: Attack, target: Target, threat: ThreatModel) -> str:
         return "looks into the model, which the threat's attacker cannot"
     if threat.goal == "targeted" and not attack.aims:
         return "cannot aim at a class"
+    if attack.tables and target.x.ndim != 2:
+        return "is for tables"
     if attack.sees == "gradients" and target.module is None:
         return "needs gradients, which the model does not offer"
     if attack.sees == "trees" and target.trees is None:

@@ -59,7 +59,7 @@ class AttackSuite(Metric):
     needs = Needs.GRADIENTS | Needs.LABELS | Needs.CLASSIFICATION
     splits = ("test", "train?")
     threats = "required"
-    norms = ("L1", "L2", "Linf")
+    norms = ("L0", "L1", "L2", "Linf")
     constrained = True
     Params = SuiteParams
 

@@ -51,6 +51,9 @@ class SuiteParams(Params):
     queries: Annotated[
         PositiveInt, Field(description="questions of each input, for attacks that only ask")
     ] = 1000
+    surrogate_seed: Annotated[
+        int, Field(ge=0, description="of the network that transfer is computed on")
+    ] = 0
     eot: Annotated[
         PositiveInt,
         Field(description="evaluations averaged for each gradient, for models that are random"),

@@ -47,7 +47,7 @@ def weaker_iterative(campaign: Campaign) -> tuple[str, Check]:
     worst: tuple[float, str] | None = None
     compared = 0
     for place, eps in _places(campaign):
-        trials = campaign.of(place, eps)
+        trials = campaign.of(place, eps) if campaign.target.space(place).smooth else ()
         for many in (t for t in trials if t.attack.iterative):
             for single in (t for t in trials if t.attack.kind == "step"):
                 compared += 1
@@ -65,16 +65,20 @@ def weaker_iterative(campaign: Campaign) -> tuple[str, Check]:
     elif compared:
         detail = f"in none of {compared} comparisons did a single step break significantly more"
     else:
-        detail = "not applicable: it takes an iterative and a single-step attack in one suite"
+        detail = (
+            "not applicable: it takes an iterative and a single-step attack in one suite, and "
+            "features that need not be whole numbers"
+        )
     name = "iterative attacks are at least as strong as a single step"
     return "weaker-iterative", Check(name=name, passed=worst is None, detail=detail)
 
 
 def not_monotone(campaign: Campaign) -> tuple[str, Check]:
     """Whether what fell at a small radius falls again when attacked anew with a larger one."""
-    failing = [t for t in campaign.trials if t.probed and t.held > max(1, HELD_SHARE * t.probed)]
-    probed = sum(t.probed for t in campaign.trials)
-    held = sum(t.held for t in campaign.trials)
+    trials = [t for t in campaign.trials if campaign.target.space(t.arena).smooth]
+    failing = [t for t in trials if t.probed and t.held > max(1, HELD_SHARE * t.probed)]
+    probed = sum(t.probed for t in trials)
+    held = sum(t.held for t in trials)
     if failing:
         worst = max(failing, key=lambda t: t.held / t.probed)
         detail = (

@@ -5,14 +5,14 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from robreport import Norm, ThreatModel
-from robreport_plugins.attacks.case import Case
+from robreport_plugins.attacks.case import Case, Exact
 from robreport_plugins.attacks.catalogue import Attack
 from robreport_plugins.attacks.choice import chosen
 from robreport_plugins.attacks.params import SuiteParams
@@ -330,13 +330,7 @@ class _Runner:
                 left = np.flatnonzero(~record.broken[case.rows])
                 if eps > 0 and len(left):
                     attacked += len(left)
-                    part = Attempt(
-                        x_adv=attempt.x_adv[torch.from_numpy(left)],
-                        # what it claims for its own size is no claim for a smaller one
-                        claimed=torch.zeros(len(left), dtype=torch.bool),
-                        gradients=0,
-                        queries=0,
-                    )
+                    part = _some(attempt, left)
                     self._judge(attack, place, eps, case.only(left, eps), part, tally, record)
             self._note(attack, place, eps, attacked, tally, record, 0, 0)
         self.progress(self.done, self.total, what)
@@ -496,6 +490,16 @@ class _Runner:
                 attack=attack.title,
                 eps=eps,
             )
+
+
+def _some(attempt: Attempt, places: Ints) -> Attempt:
+    """Return some candidates of an attempt; what it claims for one size it does not for others."""
+    here = torch.from_numpy(places)
+    found = replace(
+        attempt, x_adv=attempt.x_adv[here], claimed=torch.zeros(len(here), dtype=torch.bool),
+        gradients=0, queries=0,
+    )  # fmt: skip
+    return replace(found, data=found.data[places]) if isinstance(found, Exact) else found
 
 
 def _words(place: ThreatModel) -> str:

@@ -96,7 +96,8 @@ class Target:
             self.trees = bundle.model.trees()
         self.low, self.high = bounds_of(bundle.schema, self.x.shape[1:])
         units = bundle.splits.get("train", split)
-        self._units_of: Floats = units.x
+        self.reference: Floats = units.x
+        self._surrogates: dict[int, torch.nn.Module] = {}
         self._spaces: dict[ThreatModel, Space] = {}
         if self.n == 0:
             raise DataError("split test is empty; there is nothing to attack")
@@ -116,6 +117,16 @@ class Target:
         """Whether the model gives more than a class: logits or probabilities."""
         return self.module is not None or Needs.PROBABILITIES in self.offers
 
+    def surrogate(self, seed: int) -> torch.nn.Module:
+        """Return a network fitted to what the model says of the training data, made once."""
+        if seed not in self._surrogates:
+            from robreport_plugins.methods.surrogate import fit_surrogate
+
+            classes = max(2, self.schema.n_classes, self.model.n_outputs, int(self.y.max()) + 1)
+            fitted = fit_surrogate(self.predict, self.reference, classes, seed=seed)
+            self._surrogates[seed] = fitted.to(self.device)
+        return self._surrogates[seed]
+
     def space(self, threat: ThreatModel) -> Space:
         """Return where an attacker of this threat model may go.
 
@@ -126,7 +137,7 @@ class Target:
         """
         known = arena(threat)
         if known not in self._spaces:
-            self._spaces[known] = space_of(self.schema, threat, self.x.shape[1:], self._units_of)
+            self._spaces[known] = space_of(self.schema, threat, self.x.shape[1:], self.reference)
         return self._spaces[known]
 
     def span(self, threat: ThreatModel) -> float | None:
@@ -236,7 +247,7 @@ class Target:
             unit = torch.from_numpy(space.unit.astype(np.float32)).to(self.device)
             x, ends = x / unit, [end / unit for end in ends]
             if module is not None:
-                module = _InUnits(module, unit)
+                module = InUnits(module, unit)
         return Case(
             target=self, space=space, rows=rows, data=data, module=module, unit=unit,
             x=x, y=y, norm=threat.norm, eps=eps, low=torch.minimum(ends[0], x),
@@ -257,7 +268,7 @@ class Target:
                 f"{tuple(case.x.shape)}"
             )
         x, y = case.data, self.y[case.rows]
-        x_adv = case.landed(attempt.x_adv)
+        x_adv = case.landed(attempt)
         predicted = self.predict(x_adv)
         hit = predicted != y if case.aim is None else predicted == case.aim
         broken = case.space.inside(x, x_adv, case.norm, case.eps) & hit
@@ -267,7 +278,8 @@ class Target:
             predicted=predicted,
             broken=broken,
             size=case.space.sizes(x, x_adv, case.norm),
-            unconfirmed=int((claimed & ~broken).sum()),
+            # where values are rounded to whole ones, a claim is about another input
+            unconfirmed=int((claimed & ~broken).sum()) if case.space.smooth else 0,
         )
 
     def _check_finite(self) -> None:
@@ -282,7 +294,7 @@ class Target:
                 raise DataError("split test holds inputs that are not finite; attacks need numbers")
 
 
-class _InUnits(torch.nn.Module):
+class InUnits(torch.nn.Module):
     """A module that takes inputs in the units of a budget."""
 
     def __init__(self, module: torch.nn.Module, unit: torch.Tensor) -> None:

@@ -61,6 +61,12 @@ class Space:
         return self.unit is None and not (self.whole.any() or self.codes or self.groups)
 
     @property
+    def smooth(self) -> bool:
+        """Whether every feature that may move at all may move by as little as it likes."""
+        free = (self.whole | self.discrete) & ~self.fixed
+        return not bool(free.any())
+
+    @property
     def discrete(self) -> Bools:
         """Which features are codes, or members of a one-hot group, ``shape``."""
         found = np.zeros(self.fixed.size, dtype=bool)
