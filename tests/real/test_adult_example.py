@@ -201,6 +201,64 @@ def test_adult_by_two_libraries(root: Path, shared_data: Path, tmp_path: Path) -
     assert {o["status"] for o in tree["outcomes"]} == {"pass", "info"}
 
 
+@pytest.mark.timeout(600)
+def test_adult_under_attack(root: Path, shared_data: Path, tmp_path: Path) -> None:
+    """Every perturbed row is one that somebody could hand in, and as far away as was allowed."""
+    out = tmp_path / "out"
+    tree = run(root, shared_data, out, "audit-attacked.toml")
+    assert {o["status"] for o in tree["outcomes"]} <= {"warn", "pass", "info"}
+    script = trainer(root)
+    x_train, _ = script.read(shared_data / "tabular" / "adult-train.csv.xz")
+    x_all, y_all = script.read(shared_data / "tabular" / "adult-test.csv.xz")
+    categories = {name: sorted(x_train[name].dropna().unique()) for name in script.CATEGORICAL}
+    codes = script.coded(x_all, categories)
+    columns = list(codes)
+    spread = {name: x_train[name].std(ddof=0) for name in NUMBERS}
+    labels = (y_all == ">50K").to_numpy()
+    boosted = load(root / "examples" / "adult" / "boosted.skops")
+    logistic = load(root / "examples" / "adult" / "logistic.skops")
+    with np.load(out / "arrays.npz") as arrays:
+        kept = {key: arrays[key] for key in arrays.files if key.startswith("tampering@")}
+    changed = 0
+    for model in ("logistic", "boosted"):
+        for threat, largest in (("answers", 3), ("sizes", 1.0)):
+            rows = kept[f"tampering@{model}/shown.{threat}"]
+            index = kept[f"tampering@{model}/shown_index.{threat}"]
+            assert len(rows) == 20
+            before = codes.loc[index].to_numpy(float)
+            moved = rows != before
+            for name in ("age", "sex", "race"):
+                assert not moved[:, columns.index(name)].any()
+            for name in NUMBERS:
+                column = rows[:, columns.index(name)]
+                assert (column == np.rint(column)).all()
+                assert ((column >= LOW[name]) & (column <= HIGH[name])).all()
+            for name in script.CATEGORICAL:
+                assert np.isin(rows[:, columns.index(name)], range(len(categories[name]))).all()
+            if threat == "answers":
+                size = moved.sum(axis=1)
+            else:
+                schooling = columns.index("education-num")
+                assert (rows[:, schooling] <= before[:, schooling]).all()
+                size = np.max([
+                    np.abs(rows - before)[:, j] / spread[name] if name in NUMBERS else moved[:, j]
+                    for j, name in enumerate(columns)
+                ], axis=0)  # fmt: skip
+            assert (size > 0).all()
+            assert (size <= largest * (1 + 1e-9)).all()
+            changed += int(moved[:, [columns.index(n) for n in script.CATEGORICAL]].sum())
+            # the models themselves say that the answer has changed
+            table = pd.DataFrame(rows, columns=columns)
+            if model == "boosted":
+                said = boosted.predict(table)
+            else:
+                for name in script.CATEGORICAL:
+                    table[name] = [categories[name][int(code)] for code in table[name]]
+                said = logistic.predict(table)
+            assert ((said == ">50K") != labels[x_all.index.get_indexer(index)]).all()
+    assert changed > 0
+
+
 def test_the_models_are_what_the_script_makes(root: Path, shared_data: Path) -> None:
     script = trainer(root)
     x, y = script.read(shared_data / "tabular" / "adult-train.csv.xz")

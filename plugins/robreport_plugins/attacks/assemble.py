@@ -27,6 +27,7 @@ from robreport_plugins.attacks.summary import (
     scalars,
     worst_case_table,
 )
+from robreport_plugins.attacks.target import arena
 from robreport_plugins.attacks.wording import answer, findings
 
 
@@ -36,7 +37,8 @@ def assemble(
     """Return everything that the suite has to say about one model.
 
     Arrays: ``index`` (rows in the source), ``label``, ``predicted`` without an attack, and
-    ``broken_eps.THREAT``, the smallest declared radius that broke each input.
+    ``broken_eps.THREAT``, the smallest declared radius that broke each input; ``shown.THREAT``,
+    the perturbed inputs of the gallery, and ``shown_index.THREAT``, their rows in the source.
     """
     ids = keys(threat.name for threat in threats)
     found = scalars(campaign, threats)
@@ -69,6 +71,10 @@ def assemble(
             if (moved := targets_figure(campaign, threat, classes)) is not None:
                 figures[f"targets.{key}"] = moved
             named += class_findings(classes, f"classes.{key}")
+        shown = campaign.shown.get(arena(threat), ())
+        if shown:
+            arrays[f"shown.{key}"] = np.stack([s.x_adv for s in shown])
+            arrays[f"shown_index.{key}"] = campaign.target.index[[s.row for s in shown]]
         arrays[f"broken_eps.{key}"] = np.asarray(broken_eps(campaign, threat))
     passed, caveats = checks(campaign)
     said = answer(campaign, threats, found["clean_accuracy"])

@@ -145,11 +145,13 @@ def not_converged(campaign: Campaign) -> tuple[str, Check]:
 
 def stronger_black_box(campaign: Campaign) -> tuple[str, Check]:
     """Whether attacks that look into the model break at least as much as those that only ask."""
+    # where categories may change, only attacks that ask can change them
     found = _stronger(
         campaign,
-        lambda t: t.attack.knowledge == "black box" and t.attack.kind != "noise",
+        lambda t: t.attack.knowledge == "black box" and t.attack.kind != "noise"
+        and campaign.target.space(t.arena).smooth,
         lambda t: t.attack.knowledge == "white box",
-    )
+    )  # fmt: skip
     name = "black-box attacks are no stronger than white-box ones"
     if found is None:
         detail = "not applicable: it takes attacks of both kinds in one suite"
