@@ -91,6 +91,14 @@ def _steps(params: SuiteParams) -> tuple[int, int]:
     return params.steps, params.restarts
 
 
+def _alone(params: SuiteParams) -> tuple[int, int]:
+    return params.steps, 1
+
+
+def _searched(params: SuiteParams) -> tuple[int, int]:
+    return params.steps, params.searches
+
+
 def _once(params: SuiteParams) -> tuple[int, int]:
     return 1, 1
 
@@ -103,7 +111,7 @@ CATALOGUE: dict[str, Attack] = {
         Attack(name="fgsm", title="FGSM", norms=_CONVEX, sees="gradients", kind="step",
                run=_white("fgsm"), budget=_once, aims=True),
         Attack(name="bim", title="BIM", norms=_CONVEX, sees="gradients", kind="iterative",
-               run=_white("bim"), budget=lambda params: (params.steps, 1), aims=True),
+               run=_white("bim"), budget=_alone, aims=True),
         Attack(name="pgd", title="PGD", norms=_CONVEX, sees="gradients", kind="iterative",
                run=_white("pgd"), budget=_steps, aims=True),
         Attack(name="apgd-ce", title="APGD-CE", norms=_CONVEX, sees="gradients",
@@ -119,6 +127,18 @@ CATALOGUE: dict[str, Attack] = {
                aims=True),
         Attack(name="fab", title="FAB-T", norms=_CONVEX, sees="gradients", kind="minimal",
                run=_white("fab"), budget=_steps),
+        Attack(name="deepfool", title="DeepFool", norms=frozenset({Norm.L2, Norm.Linf}),
+               sees="gradients", kind="minimal", run=_white("deepfool"), budget=_alone),
+        Attack(name="ddn", title="DDN", norms=frozenset({Norm.L2}), sees="gradients",
+               kind="minimal", run=_white("ddn"), budget=_alone),
+        Attack(name="fmn", title="FMN", norms=frozenset(Norm), sees="gradients", kind="minimal",
+               run=_white("fmn"), budget=_alone),
+        Attack(name="closest", title="Closest point", norms=_CONVEX, sees="gradients",
+               kind="minimal", run=_white("closest"), budget=_alone),
+        Attack(name="cw", title="Carlini-Wagner", norms=frozenset({Norm.L2}), sees="gradients",
+               kind="minimal", run=_white("cw"), budget=_searched),
+        Attack(name="ead", title="EAD", norms=frozenset({Norm.L1}), sees="gradients",
+               kind="minimal", run=_white("ead"), budget=_searched),
         Attack(name="square", title="Square", norms=_CONVEX, sees="scores", kind="search",
                run=_black("square"), budget=lambda params: (params.queries, 1), aims=True),
         Attack(name="search", title="Greedy search", norms=frozenset(Norm), sees="scores",
@@ -141,6 +161,7 @@ CATALOGUE: dict[str, Attack] = {
 PRESETS: dict[str, tuple[str, ...]] = {
     "default": ("fgsm", "pgd", "apgd-t", "trees", "square", "search", "noise"),
     "autoattack": ("apgd-ce", "apgd-t", "fab", "square"),
+    "minimal": ("deepfool", "ddn", "fmn", "fab", "closest"),
     "autoattack-random": ("apgd-ce-eot", "apgd-dlr-eot"),
 }
 """Names for several attacks together; those that a model or threat does not admit are left out."""

@@ -48,6 +48,9 @@ class SuiteParams(Params):
         Literal["cross-entropy", "margin"], Field(description="what the attacks drive up")
     ] = "cross-entropy"
     batch_size: Annotated[PositiveInt, Field(description="inputs attacked at a time")] = 500
+    searches: Annotated[
+        PositiveInt, Field(description="of the constant of CW and EAD, each of so many steps")
+    ] = 9
     queries: Annotated[
         PositiveInt, Field(description="questions of each input, for attacks that only ask")
     ] = 1000

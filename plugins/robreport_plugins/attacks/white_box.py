@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from robreport_plugins.attacks.case import Case
@@ -78,9 +79,27 @@ def fab(case: Case, params: SuiteParams) -> Attempt:
     )  # fmt: skip
 
 
+def smallest(name: str, *, searches: bool = False) -> Run:
+    """Return the attack for the smallest perturbation of the module ``perturb_NAME``."""
+
+    def run(case: Case, params: SuiteParams) -> Attempt:
+        attack = getattr(import_module(f"robreport_plugins.methods.perturb_{name}"), name)
+        more = {"searches": params.searches} if searches else {}
+        found: Attempt = attack(
+            case.network, case.x, case.y, norm=case.norm, bounds=(case.low, case.high),
+            steps=params.steps, generator=case.generator, **more,
+        )  # fmt: skip
+        return found
+
+    return run
+
+
 def _ball(case: Case) -> dict[str, Any]:
     return {"norm": case.norm, "eps": case.eps, "bounds": (case.low, case.high)}
 
 
 apgd_ce, apgd_dlr = apgd("cross-entropy"), apgd("dlr")
 apgd_ce_eot, apgd_dlr_eot = (apgd(loss, expectation=True) for loss in ("cross-entropy", "dlr"))
+
+deepfool, ddn, fmn, closest = (smallest(name) for name in ("deepfool", "ddn", "fmn", "closest"))
+cw, ead = (smallest(name, searches=True) for name in ("cw", "ead"))

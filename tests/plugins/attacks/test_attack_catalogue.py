@@ -1,0 +1,68 @@
+"""Every attack of the catalogue, run by the suite on models whose exact answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from robreport import Bundle, Context, DataSchema, Eps, Needs, Norm, Split, ThreatModel
+from robreport.result import check_result
+from robreport.testing import LinearOracle
+from robreport_plugins.attacks.catalogue import CATALOGUE, PRESETS
+from robreport_plugins.attacks.metrics import AttackSuite
+from robreport_plugins.attacks.params import SuiteParams
+
+D = 10
+# Share of what can be broken that each attack must find here. The cross-entropy climbs towards
+# several classes at once, which costs it some; those that only ask have few questions; noise and
+# transfer promise nothing.
+LEAST = {"fgsm": 0.9, "apgd-ce": 0.85, "apgd-ce-eot": 0.85, "apgd-dlr": 0.9, "apgd-dlr-eot": 0.9,
+         "square": 0.5, "search": 0.6, "hopskipjump": 0.6, "transfer": 0.3, "noise": 0.0}  # fmt: skip
+EVERY = [(name, norm) for name, attack in CATALOGUE.items() for norm in sorted(attack.norms)
+         if attack.sees != "trees"]  # fmt: skip
+
+
+def linear(norm: Norm) -> tuple[LinearOracle, np.ndarray, np.ndarray, float]:
+    """Three classes; inputs amid the bounds, so that the exact norms hold within them."""
+    oracle = LinearOracle.seeded(3, input_shape=(D,), classes=3)
+    x = 0.5 + 0.1 * np.random.default_rng(3).normal(size=(40, D)).clip(-2, 2)
+    y = oracle.predict(x)
+    if norm is Norm.L0:
+        return oracle, x, y, 2.0
+    exact = (
+        oracle.min_norm(x, y, norm, (0.0, 1.0))
+        if norm is not Norm.L1
+        else oracle.min_norm(x, y, norm)
+    )
+    return oracle, x, y, round(float(np.quantile(exact, 0.6)), 4)
+
+
+@pytest.mark.parametrize(("name", "norm"), EVERY, ids=lambda v: str(v))
+def test_no_attack_breaks_what_cannot_be_broken_and_most_break_the_rest(name, norm):
+    oracle, x, y, eps = linear(norm)
+    split = Split(role="test", x=x, y=y, index=np.arange(len(x)), digest="")
+    schema = DataSchema(
+        task="classification", input_shape=(D,), layout="table", bounds=(0.0, 1.0),
+        features=tuple(f"f{i}" for i in range(D)),
+    )  # fmt: skip
+    offers = AttackSuite.needs | Needs.PROBABILITIES
+    bundle = Bundle(model=oracle, splits={"test": split}, schema=schema, offers=offers)
+    threat = ThreatModel(name="t", norm=norm, eps=(Eps(eps, str(eps)),))
+    names = [name] if name != "noise" else ["noise", "fgsm"]
+    params = SuiteParams(attacks=names, steps=30, searches=4, queries=300, loss="margin")
+    result = check_result(AttackSuite().compute(bundle, params, Context(threats=(threat,))))
+    found = result.scalars[f"attack_success_rate[t, {eps}, {name}]"].value
+    assert found is not None
+    if norm is Norm.L0:
+        assert found > 0
+        return
+    exact = oracle.min_norm(x, y, norm, (0.0, 1.0))
+    possible = float((exact <= eps).mean())
+    assert found <= possible
+    assert found >= LEAST.get(name, 0.95) * possible
+
+
+def test_presets_name_attacks_of_the_catalogue():
+    for names in PRESETS.values():
+        assert set(names) <= set(CATALOGUE)
+        assert len(set(names)) == len(names)
