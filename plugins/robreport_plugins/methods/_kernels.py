@@ -1,8 +1,9 @@
-"""Loops over trees, compiled: the nearest leaf of one tree, and the search over an ensemble's cells.
+"""Loops over trees, compiled: the nearest leaf of one tree, and the search over many trees.
 
 Norms are numbers here: 0, 1, 2, and 3 for Linf. Kinds of features: 0 any number, 1 whole numbers,
 2 codes, 3 members of a one-hot group. Weights are what the norm adds up: changes for L0, sizes
-for L1, squares for L2; for Linf their largest counts.
+for L1, squares for L2; for Linf their largest counts. What is called from kernels only is compiled
+without a way in from Python, which would take most of the time of compiling.
 """
 
 from __future__ import annotations
@@ -35,9 +36,13 @@ Moves = tuple[Ints, Ints, Floats, Floats]
 
 _STAY = -1
 
+_within = nb.njit(  # type: ignore[call-overload]
+    cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
+)
 
-@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
-def place(
+
+@_within
+def _place(
     low: float, high: float, x: float, floor: float, ceiling: float, kind: int
 ) -> tuple[bool, float]:
     """Return (whether there is one, the value nearest to x that the stretch and the room hold)."""
@@ -51,8 +56,8 @@ def place(
     return True, bottom if x < bottom else top
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
-def weigh(value: float, x: float, unit: float, kind: int, norm: int) -> float:
+@_within
+def _weigh(value: float, x: float, unit: float, kind: int, norm: int) -> float:
     """Return what a change from x to `value` adds to the norm."""
     if value == x:
         return 0.0
@@ -62,8 +67,8 @@ def weigh(value: float, x: float, unit: float, kind: int, norm: int) -> float:
     return size * size if norm == 2 else size
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
-def choice_fits(x: Floats, floor: Floats, ceiling: Floats, members: Ints, choice: int) -> bool:
+@_within
+def _choice_fits(x: Floats, floor: Floats, ceiling: Floats, members: Ints, choice: int) -> bool:
     """Return whether the room lets this member be 1 and the others 0."""
     for i in range(members.size):
         j = members[i]
@@ -132,11 +137,11 @@ def nearest_leaves(
                     continue
                 least = np.inf
                 for s in range(stretch_start[i], stretch_start[i + 1]):
-                    found, value = place(
+                    found, value = _place(
                         low[s], high[s], x[row, j], floor[row, j], ceiling[row, j], kind[j]
                     )
                     if found:
-                        least = min(least, weigh(value, x[row, j], unit[j], kind[j], norm))
+                        least = min(least, _weigh(value, x[row, j], unit[j], kind[j], norm))
                 weight = max(weight, least) if norm == 3 else weight + least
                 i += 1
             if weight < best[row]:
@@ -149,7 +154,7 @@ def nearest_leaves(
                 x_adv[row] = spare
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@_within
 def _choose(
     x: Floats,
     floor: Floats,
@@ -162,7 +167,7 @@ def _choose(
 ) -> int:
     """Return the member of a group to set for a leaf, -1 to leave it, -2 when nothing will do."""
     for choice in range(-1, members.size):
-        if choice > _STAY and not choice_fits(x, floor, ceiling, members, choice):
+        if choice > _STAY and not _choice_fits(x, floor, ceiling, members, choice):
             continue
         fits = True
         for i in range(asked.size):
@@ -182,7 +187,7 @@ def _choose(
     return -2
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@_within
 def _enter(
     leaf: int,
     out: Floats,
@@ -220,9 +225,9 @@ def _enter(
             continue
         least = np.inf
         for s in range(stretch_start[i], stretch_start[i + 1]):
-            found, value = place(low[s], high[s], x[j], floor[j], ceiling[j], kind[j])
+            found, value = _place(low[s], high[s], x[j], floor[j], ceiling[j], kind[j])
             if found:
-                weight = weigh(value, x[j], unit[j], kind[j], norm)
+                weight = _weigh(value, x[j], unit[j], kind[j], norm)
                 if weight < least:
                     least = weight
                     out[j] = value
@@ -232,10 +237,10 @@ def _enter(
 # ------------------------------------------------------------------------------------ an ensemble
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@_within
 def _descend(model: Model, cell: Ints, tree: int) -> int:
     """Return the leaf that a row of cells reaches."""
-    root, feature, left, right, cut, special, table = model[:7]
+    root, feature, left, right, cut, special, table, _, _, _, _, _, _, _ = model
     node = root[tree]
     while left[node] >= 0:
         own = cell[feature[node]]
@@ -247,7 +252,7 @@ def _descend(model: Model, cell: Ints, tree: int) -> int:
     return int(node)
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@nb.njit(cache=True, nogil=True, error_model="numpy")
 def add_up(model: Model, sums: Sums, leaf: Ints, total: Floats) -> int:
     """Fill `total` with the scores of these leaves as the library sums them; return the class."""
     value, output = model[7], model[8]
@@ -280,34 +285,34 @@ def add_up(model: Model, sums: Sums, leaf: Ints, total: Floats) -> int:
     return int(winner)
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@_within
 def _margin(sums: Sums, total: Floats, y: int) -> float:
     """Return by how much the best other class leads the own one."""
     if sums[3][1] == 1:
-        return -total[0] if y == 1 else total[0]
+        return float(-total[0] if y == 1 else total[0])
     best = -np.inf
     for o in sums[2]:
         if o != y and total[o] > best:
             best = total[o]
-    return best - total[y]
+    return float(best - total[y])
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@_within
 def _fooled(model: Model, sums: Sums, state: State, y: int) -> bool:
     """Return whether the ensemble gives another class in this state."""
     total = state[2]
     lead = _margin(sums, total, y)
     if abs(lead) > sums[4][0]:
-        return lead > 0
+        return bool(lead > 0)
     # so near to zero only the sum as the library forms it can tell
     exact = np.empty_like(total)
     return add_up(model, sums, state[1], exact) != y
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@_within
 def _set_feature(model: Model, sums: Sums, state: State, j: int, wanted: int) -> None:
     """Move one feature to another cell, and the trees that notice to their leaves."""
-    cell, leaf, total, mark, last = state[:5]
+    cell, leaf, total, mark, last, _, _ = state
     shares = sums[1]
     value, output, start, border_start, border_tree = (
         model[7], model[8], model[9], model[12], model[13],
@@ -336,7 +341,7 @@ def _set_feature(model: Model, sums: Sums, state: State, j: int, wanted: int) ->
                 total[o] += (value[new, o] - value[old, o]) / shares[o]
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@_within
 def _set(
     model: Model, sums: Sums, frame: Frame, row: Row, state: State, norm: int, c: int, option: int
 ) -> None:
@@ -344,7 +349,7 @@ def _set(
     unit, kind, _, group_start, group_member, binary, coordinate = frame
     x, floor, ceiling, home = row
     options, weight = state[5], state[6]
-    start, low, high = model[9:12]
+    start, low, high = model[9], model[10], model[11]
     options[c] = option
     j = coordinate[c]
     if j < 0:
@@ -359,17 +364,17 @@ def _set(
         return
     _set_feature(model, sums, state, j, option)
     a = start[j] + option
-    _, value = place(low[a], high[a], x[j], floor[j], ceiling[j], kind[j])
-    weight[c] = weigh(value, x[j], unit[j], kind[j], norm)
+    _, value = _place(low[a], high[a], x[j], floor[j], ceiling[j], kind[j])
+    weight[c] = _weigh(value, x[j], unit[j], kind[j], norm)
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@_within
 def _home(frame: Frame, row: Row, c: int) -> int:
     j = frame[6][c]
     return _STAY if j < 0 else int(row[3][j])
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@_within
 def _size(weight: Floats, norm: int) -> float:
     total = 0.0
     for c in range(weight.size):
@@ -377,7 +382,20 @@ def _size(weight: Floats, norm: int) -> float:
     return total
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@_within
+def _order(weight: Floats) -> Ints:
+    """Return the coordinates, the heaviest first; of equal ones the first."""
+    order = np.empty(weight.size, np.int64)
+    for c in range(weight.size):
+        i = c
+        while i > 0 and weight[order[i - 1]] < weight[c]:
+            order[i] = order[i - 1]
+            i -= 1
+        order[i] = c
+    return order
+
+
+@_within
 def _scan(
     model: Model,
     sums: Sums,
@@ -398,7 +416,7 @@ def _scan(
     """
     unit, kind, _, group_start, group_member, _, coordinate = frame
     x, floor, ceiling, home = row
-    start, low, high = model[9:12]
+    start, low, high = model[9], model[10], model[11]
     coordinates, options, weights, margins = moves
     at, at_weight = state[5][c], state[6][c]
     capacity = coordinates.size
@@ -410,7 +428,7 @@ def _scan(
             if option == at or count == capacity:
                 continue
             if option != _STAY:
-                if limit <= 1.0 or not choice_fits(x, floor, ceiling, members, option):
+                if limit <= 1.0 or not _choice_fits(x, floor, ceiling, members, option):
                     continue
                 same = True
                 for i in range(members.size):
@@ -436,9 +454,9 @@ def _scan(
             a = start[j] + option
             if low[a] > ceiling[j] or high[a] < floor[j]:
                 break
-            found, value = place(low[a], high[a], x[j], floor[j], ceiling[j], kind[j])
+            found, value = _place(low[a], high[a], x[j], floor[j], ceiling[j], kind[j])
             if found:
-                weight = weigh(value, x[j], unit[j], kind[j], norm)
+                weight = _weigh(value, x[j], unit[j], kind[j], norm)
                 if weight >= limit:
                     break
                 _set_feature(model, sums, state, j, option)
@@ -455,7 +473,7 @@ def _scan(
     return count
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@_within
 def _scan_all(
     model: Model,
     sums: Sums,
@@ -469,26 +487,26 @@ def _scan_all(
 ) -> int:
     # the running totals start afresh, so that nothing adds up over many moves
     add_up(model, sums, state[1], state[2])
-    count = 0
+    count = state[5].size * 0
     for c in range(state[5].size):
         count = _scan(model, sums, frame, row, state, norm, y, c, limit, moves, count)
     return count
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@_within
 def _reduce(
     model: Model, sums: Sums, frame: Frame, row: Row, state: State, norm: int, y: int
 ) -> float:
     """Draw coordinates towards the input, the largest first, while another class is given."""
     x, floor, ceiling, home = row
-    unit, kind, coordinate = frame[0], frame[1], frame[6]
-    start, low, high = model[9:12]
+    kind, coordinate = frame[1], frame[6]
+    start, low, high = model[9], model[10], model[11]
     options, weight = state[5], state[6]
     again = True
     while again:
         again = False
         add_up(model, sums, state[1], state[2])
-        for c in np.argsort(-weight):
+        for c in _order(weight):
             at = options[c]
             near = _home(frame, row, c)
             if at == near:
@@ -505,7 +523,7 @@ def _reduce(
             option = home[j] + side
             while option != at:
                 a = start[j] + option
-                found, _ = place(low[a], high[a], x[j], floor[j], ceiling[j], kind[j])
+                found, _ = _place(low[a], high[a], x[j], floor[j], ceiling[j], kind[j])
                 if found:
                     _set_feature(model, sums, state, j, option)
                     if _fooled(model, sums, state, y):
@@ -513,10 +531,10 @@ def _reduce(
                         break
                 option += side
             _set(model, sums, frame, row, state, norm, c, option)
-    return _size(weight, norm)
+    return float(_size(weight, norm))
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@_within
 def _keep(state: State, kept: State) -> None:
     kept[0][:] = state[0]
     kept[1][:] = state[1]
@@ -525,7 +543,7 @@ def _keep(state: State, kept: State) -> None:
     kept[6][:] = state[6]
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@_within
 def _repair(
     model: Model,
     sums: Sums,
@@ -570,7 +588,7 @@ def _repair(
     return False
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@_within
 def _improve(
     model: Model,
     sums: Sums,
@@ -584,7 +602,7 @@ def _improve(
     kicks: int,
 ) -> float:
     """Trade one coordinate for another until no trade that is tried makes the change smaller."""
-    options, weight = state[5], state[6]
+    weight = state[6]
     best = _reduce(model, sums, frame, row, state, norm, y)
     first = np.empty(kicks, dtype=np.int64)
     second = np.empty(kicks, dtype=np.int64)
@@ -643,7 +661,7 @@ def _improve(
         if better:
             continue
         # one all the way back, then as many farther as are needed
-        for c in np.argsort(-kept[6]):
+        for c in _order(kept[6]):
             if kept[6][c] == 0.0:
                 break
             _set(model, sums, frame, row, state, norm, c, _home(frame, row, c))
@@ -654,10 +672,10 @@ def _improve(
                     better = True
                     break
             _keep(kept, state)
-    return best
+    return float(best)
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@_within
 def _rank(
     first: Ints, second: Ints, worth: Floats, filled: int, b: int, a: int, value: float
 ) -> int:
@@ -674,43 +692,46 @@ def _rank(
     return filled + 1
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@_within
 def _ascend(
     model: Model,
     sums: Sums,
     frame: Frame,
     row: Row,
     state: State,
+    norm: int,
     y: int,
     limit: float,
     moves: Moves,
 ) -> bool:
     """Raise the margin coordinate by coordinate inside an open Linf ball; return if it sufficed."""
     options, weight = state[5], state[6]
+    # a literal would have functions compiled once more
+    none = options.size * 0
     # what lies outside comes to its best place inside
     for c in range(options.size):
         if weight[c] >= limit:
-            _set(model, sums, frame, row, state, 3, c, _home(frame, row, c))
+            _set(model, sums, frame, row, state, norm, c, _home(frame, row, c))
     for _ in range(20):
         add_up(model, sums, state[1], state[2])
         moved = False
         for c in range(options.size):
             if _fooled(model, sums, state, y):
                 return True
-            count = _scan(model, sums, frame, row, state, 3, y, c, limit, moves, 0)
+            count = _scan(model, sums, frame, row, state, norm, y, c, limit, moves, none)
             best, chosen = _margin(sums, state[2], y) + 1e-12, -1
             for i in range(count):
                 if moves[3][i] > best:
                     best, chosen = moves[3][i], i
             if chosen >= 0:
                 moved = True
-                _set(model, sums, frame, row, state, 3, c, moves[1][chosen])
+                _set(model, sums, frame, row, state, norm, c, moves[1][chosen])
         if not moved:
             break
-    return _fooled(model, sums, state, y)
+    return bool(_fooled(model, sums, state, y))
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@_within
 def _shrink(
     model: Model,
     sums: Sums,
@@ -718,11 +739,12 @@ def _shrink(
     row: Row,
     state: State,
     kept: State,
+    norm: int,
     y: int,
     moves: Moves,
 ) -> float:
     """Find another class in smaller and smaller Linf balls; return the last that had one."""
-    best = _size(state[6], 3)
+    best = _size(state[6], norm)
     _keep(state, kept)
     while best > 0.0 and state[4][1] < state[4][2]:
         found = False
@@ -730,8 +752,8 @@ def _shrink(
             for fresh in (False, True):
                 if fresh:
                     for c in range(state[5].size):
-                        _set(model, sums, frame, row, state, 3, c, _home(frame, row, c))
-                if _ascend(model, sums, frame, row, state, y, best * share, moves):
+                        _set(model, sums, frame, row, state, norm, c, _home(frame, row, c))
+                if _ascend(model, sums, frame, row, state, norm, y, best * share, moves):
                     found = True
                     break
                 _keep(kept, state)
@@ -739,17 +761,17 @@ def _shrink(
                 break
         if not found:
             break
-        best = _size(state[6], 3)
+        best = _size(state[6], norm)
         _keep(state, kept)
     # what was moved without need goes back
     add_up(model, sums, state[1], state[2])
     for c in range(state[5].size):
         at = state[5][c]
         if at != _home(frame, row, c):
-            _set(model, sums, frame, row, state, 3, c, _home(frame, row, c))
+            _set(model, sums, frame, row, state, norm, c, _home(frame, row, c))
             if not _fooled(model, sums, state, y):
-                _set(model, sums, frame, row, state, 3, c, at)
-    return _size(state[6], 3)
+                _set(model, sums, frame, row, state, norm, c, at)
+    return float(_size(state[6], norm))
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
@@ -779,8 +801,8 @@ def search(
     they are tried; ``reference (r, d)`` holds their cells and ``choices (r, groups)`` the member
     that is 1 in each group, -1 for none. Rows without a find get infinity and themselves.
     """
-    unit, kind, group, group_start, group_member, binary, coordinate = frame
-    start, low, high = model[9:12]
+    _, kind, _, group_start, group_member, _, coordinate = frame
+    start, low, high = model[9], model[10], model[11]
     n, d = x.shape
     trees, wide = model[0].size, sums[0].size
     size = coordinate.size
@@ -827,10 +849,10 @@ def search(
             if last:
                 # from the input outwards
                 if norm == 3:
-                    reached = _ascend(model, sums, frame, row, state, y[i], best[i], moves)
+                    reached = _ascend(model, sums, frame, row, state, norm, y[i], best[i], moves)
                 else:
                     reached = _repair(
-                        model, sums, frame, row, state, norm, y[i], best[i], moves, -1
+                        model, sums, frame, row, state, norm, y[i], best[i], moves, size
                     )
             else:
                 _go_to(
@@ -843,11 +865,9 @@ def search(
                 continue
             left -= 1
             if norm == 3:
-                found = _shrink(model, sums, frame, row, state, kept, y[i], moves)
+                found = _shrink(model, sums, frame, row, state, kept, norm, y[i], moves)
             else:
-                found = _improve(
-                    model, sums, frame, row, state, kept, norm, y[i], moves, kicks
-                )
+                found = _improve(model, sums, frame, row, state, kept, norm, y[i], moves, kicks)
             if found < best[i]:
                 best[i] = found
                 _keep(state, top)
@@ -857,7 +877,7 @@ def search(
             j = coordinate[c]
             if j >= 0:
                 a = start[j] + top[0][j]
-                _, x_adv[i, j] = place(
+                _, x_adv[i, j] = _place(
                     low[a], high[a], x[i, j], floor[i, j], ceiling[i, j], kind[j]
                 )
             elif top[5][c] != _STAY:
@@ -866,7 +886,7 @@ def search(
                     x_adv[i, group_member[k]] = 1.0 if k - group_start[g] == top[5][c] else 0.0
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@_within
 def _go_to(
     model: Model,
     sums: Sums,
@@ -880,14 +900,14 @@ def _go_to(
     """Go to the cells of a reference row, or as near to them as the room allows."""
     x, floor, ceiling, home = row
     kind, group_start, group_member, coordinate = frame[1], frame[3], frame[4], frame[6]
-    start, low, high = model[9:12]
+    start, low, high = model[9], model[10], model[11]
     for c in range(coordinate.size):
         j = coordinate[c]
         if j < 0:
             g = -1 - j
             members = group_member[group_start[g] : group_start[g + 1]]
             wanted = choices[g]
-            if wanted < 0 or not choice_fits(x, floor, ceiling, members, wanted):
+            if wanted < 0 or not _choice_fits(x, floor, ceiling, members, wanted):
                 continue
             same = True
             for i in range(members.size):
@@ -898,7 +918,7 @@ def _go_to(
         option = reference[j]
         while option != home[j]:
             a = start[j] + option
-            found, _ = place(low[a], high[a], x[j], floor[j], ceiling[j], kind[j])
+            found, _ = _place(low[a], high[a], x[j], floor[j], ceiling[j], kind[j])
             if found:
                 break
             option += 1 if option < home[j] else -1

@@ -91,7 +91,8 @@ def greedy_search(
     Raises
     ------
     ValueError
-        A count below its least, a radius that is negative, or scores of another shape.
+        A count below its least, a radius that is negative, scores of another shape, or labels
+        that there are no scores for.
 
     Notes
     -----
@@ -158,6 +159,8 @@ class _Hunt:
             given = np.asarray(self.scores(rows[part]), dtype=np.float64)
             if given.ndim != 2 or len(given) != len(rows[part]) or given.shape[1] < 2:
                 raise ValueError(f"scores gave shape {given.shape} for {len(rows[part])} rows")
+            if y[part].min(initial=0) < 0 or y[part].max(initial=0) >= given.shape[1]:
+                raise ValueError(f"there are labels beyond the {given.shape[1]} scores of a row")
             own = np.take_along_axis(given, y[part, None], axis=1)[:, 0]
             others = given.copy()
             np.put_along_axis(others, y[part, None], -np.inf, axis=1)
@@ -253,8 +256,7 @@ class _Hunt:
             group, k = jumps[number - count]
             trial[:, slot, group] = x[:, group] if k < 0 else np.eye(len(group))[k]
         owner = np.repeat(np.arange(n), len(kept))
-        flat_trial = trial.reshape(n * len(kept), -1)
-        flat_trial = self._into_type(flat_trial, x[owner])
+        flat_trial = self._into_type(trial.reshape(n * len(kept), -1), x[owner])
         fresh = (flat_trial != flat.astype(self.x.dtype)[owner]).any(axis=1)
         owner, flat_trial = owner[fresh], flat_trial[fresh]
         found = flat_trial.reshape(-1, *self.x.shape[1:])
@@ -310,10 +312,11 @@ class _Hunt:
         if self.norm is Norm.Linf:
             return np.full(moved.shape, self.eps)
         if self.norm is Norm.L1:
-            return np.maximum(self.eps - (moved.sum(axis=1, keepdims=True) - moved), 0.0)
+            rest = moved.sum(axis=1, keepdims=True) - moved
+            return np.asarray(np.maximum(self.eps - rest, 0.0))
         squares = moved * moved
         rest = squares.sum(axis=1, keepdims=True) - squares
-        return np.sqrt(np.maximum(self.eps * self.eps - rest, 0.0))
+        return np.asarray(np.sqrt(np.maximum(self.eps * self.eps - rest, 0.0)))
 
 
 def _quantiles(reference: Rows, count: int, dtype: np.dtype[np.floating]) -> Floats:

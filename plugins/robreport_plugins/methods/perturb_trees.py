@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
@@ -171,7 +169,7 @@ class _Ways:
             )
         d = ensemble.n_features
         flat = x.reshape(len(x), d)
-        self.sound = np.isfinite(flat).all(axis=1)
+        self.sound = np.asarray(np.isfinite(flat).all(axis=1))
         self.x = np.where(self.sound[:, None], flat, 0.0).astype(np.float64)
         low, high = (np.broadcast_to(end, x.shape).reshape(-1, d) for end in space.room(x))
         self.floor, self.ceiling = _within(low, x.dtype, 1), _within(high, x.dtype, -1)

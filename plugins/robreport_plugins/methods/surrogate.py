@@ -97,6 +97,9 @@ def fit_surrogate(
 class _Standardise(nn.Module):
     """Each feature minus its mean, over its spread."""
 
+    mean: Tensor
+    spread: Tensor
+
     def __init__(self, inputs: Tensor) -> None:
         super().__init__()
         exact = inputs.double()
@@ -107,8 +110,7 @@ class _Standardise(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the standardised inputs."""
-        scaled: Tensor = (x - self.mean) / self.spread
-        return scaled
+        return (x - self.mean) / self.spread
 
 
 def _network(inputs: Tensor, classes: int, width: int) -> nn.Module:

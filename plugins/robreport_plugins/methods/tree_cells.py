@@ -1,13 +1,14 @@
 """The cells that an ensemble's tests cut each feature into: a tree cannot see inside of them.
 
-All values of a cell go the same way at every node, so a row is one cell for each feature, and
-`<` or `<=`, rounding to float32, missing zeros and categories have been dealt with once and for all.
+All values of a cell go the same way at every node, so a row is one cell for each feature, and `<`
+or `<=`, rounding to float32, missing zeros and categories are dealt with once and for all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -79,7 +80,7 @@ def cells_of(ensemble: TreeEnsemble, dtype: npt.DTypeLike) -> Cells:
     ValueError
         Another type.
     """
-    kind = np.dtype(dtype)
+    kind: np.dtype[Any] = np.dtype(dtype)
     if kind not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ValueError(f"cells are of float32 or float64 inputs, found {kind}")
     nodes = _Nodes(ensemble)
@@ -171,7 +172,9 @@ class _Nodes:
             wanted.append(known)
         return np.unique(np.concatenate(wanted))
 
-    def goes_left(self, node: int, seen: Floats, end: float, first: Floats) -> npt.NDArray[np.bool_]:
+    def goes_left(
+        self, node: int, seen: Floats, end: float, first: Floats
+    ) -> npt.NDArray[np.bool_]:
         """Return where the node sends cells, given what the trees see of their first numbers."""
         number = int(self.tree[node])
         tree, inside = self.ensemble.trees[number], int(node - self.root[number])
