@@ -24,6 +24,10 @@ MEMORY = 0.7
 LONGEST_WALK, LONGEST_FINISH = 40, 100
 # Shares of the way to the linearised optimum that a walk goes, from its first step to its last.
 WALK, FINISH = (1.0, 0.1), (0.5, 0.05)
+# By which share the linearised boundary is overshot, at the first step and later at the root of
+# the step's share, so that iterates come to lie behind it; and what each step adds while nothing
+# was found.
+BEYOND, HASTE = 0.02, 0.05
 # Random starts lie in the ball of so many times the best radius.
 SPREAD = 2.0
 # Every so manieth of them aims at another class than the best so far.
@@ -75,8 +79,9 @@ def closest(
        the smallest perturbation that reaches ``f_c = 0`` in the linear model order the classes.
     2. Walks, to the three nearest classes first: with the gradients averaged,
        ``G <- 0.7 G + 0.3 grad f_c(u)``, let d be the smallest perturbation in the box with
-       ``<G, d> = 1.02 (<G, u - x> - f_c(u))`` (and what a clear lead takes beyond rounding), and go
-       ``u <- u + s (x + d - u)`` with s falling from 1 to 0.1. Each walk begins at x.
+       ``<G, d> = (1 + b) (<G, u - x> - f_c(u))`` (and what a clear lead takes beyond rounding), and
+       go ``u <- u + s (x + d - u)``. Each walk begins at x. The share s falls from 1 to 0.1, and
+       ``b = 0.02 sqrt(s)``; until a first success s stays 1 and b grows by 0.05 a step.
     3. More walks, as the budget allows, from random points of the ball of twice the best radius,
        towards the class that was best.
     4. A last walk from the best point with small s, and a bisection towards x.
@@ -137,13 +142,17 @@ class _Walks:
                 if normal is None
                 else MEMORY * normal + (1 - MEMORY) * probe.gradient
             )
-            step = self._onto(normal, inner(normal, delta) - probe.value)
+            # Large and ever further steps until something is found, then small and closer ones.
+            known = torch.isfinite(self.record.size[self.rows])
             share = first * (last / first) ** (k / length)
-            at = self.record.inside(self.rows, at + share * (step - delta))
+            beyond = torch.where(known, BEYOND * share**0.5, BEYOND + HASTE * k)
+            step = self._onto(normal, (1 + beyond) * (inner(normal, delta) - probe.value))
+            share_each = column(torch.where(known, share, 1.0), delta)
+            at = self.record.inside(self.rows, at + share_each * (step - delta))
         self.record.try_out(self.rows, at)
 
     def _onto(self, normal: Tensor, gap: Tensor) -> Tensor:
-        rise = self.record.aim(self.rows, gap)
+        rise = self.record.aim(self.rows, gap, 1.0)
         return self.record.bounded(shortest_step(normal, rise, self.norm, self.low, self.high))
 
     def _best_class(self, classes: Tensor) -> Tensor:

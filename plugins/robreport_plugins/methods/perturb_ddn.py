@@ -67,10 +67,10 @@ def ddn(
     -----
     Rony et al., "Decoupling direction and norm" (CVPR 2019): ascend the cross-entropy by a step of
     unit direction, rescale the perturbation to the radius, clip to the bounds. Different here: the
-    first gradients, a tenth of them at most, find the nearest class by linearisation at x, and
-    the smallest perturbation that reaches it is where the search begins, instead of x; its size,
-    instead of 1, is the first radius and 1.5 times that the unit of the steps, so that the scale
-    of the data does not matter; and a bisection towards x closes the search.
+    first gradients, one for each of nine classes at most, find the nearest class by linearisation
+    at x, and the smallest perturbation that reaches it is where the search begins, instead of x;
+    its size, instead of 1, is the first radius and 1.5 times that the unit of the steps, so that
+    the scale of the data does not matter; and a bisection towards x closes the search.
     """
     check_steps(steps)
     record = Smallest(module, x, y, norm, bounds, (Norm.L2,))

@@ -60,8 +60,8 @@ def fmn(
     Pintor et al., "Fast minimum-norm adversarial attacks through adaptive norm constraints"
     (NeurIPS 2021): ascend the margin by a step of unit direction, project onto the ball; before
     the first success the radius is what the linearised model needs from there, later it shrinks
-    below the best at each success and grows elsewhere. Different here: the first gradients, a
-    tenth of them at most, find the nearest class by linearisation at x, and the smallest
+    below the best at each success and grows elsewhere. Different here: the first gradients, one
+    for each of nine classes at most, find the nearest class by linearisation at x, and the smallest
     perturbation that reaches it is where the search begins, instead of x; distances to the
     linearised boundary and projections (L1, L2, Linf) are exact for ball and box together; the
     unit of the steps is twice the L2 distance to the linearised boundary at x instead of 1; the

@@ -13,9 +13,9 @@ from robreport_plugins.methods.geometry import norms
 from robreport_plugins.methods.geometry_hyperplane import shortest_step
 from robreport_plugins.methods.perturb_smallest import TINY, Smallest, inner
 
-# At most so many classes compete, and at most a tenth of the gradients goes into it.
+# At most so many classes compete, and at most a third of the gradients goes into it.
 MOST_CLASSES = 9
-SHARE = 10
+SHARE = 3
 # Steps are kept to so many of the nearest.
 KEPT = 3
 
@@ -59,7 +59,7 @@ def screen(record: Smallest, rows: Tensor, logits: Tensor, steps: int) -> Screen
     logits : Tensor (m, k)
         At the examples.
     steps : int
-        The budget of gradients for each example, of which at most a tenth is spent here.
+        The budget of gradients for each example, of which at most a third is spent here.
 
     Notes
     -----

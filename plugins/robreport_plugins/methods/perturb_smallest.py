@@ -132,9 +132,9 @@ class Smallest:
         """Return the points cut to the bounds of their examples."""
         return torch.minimum(torch.maximum(at, self.low[rows]), self.high[rows])
 
-    def aim(self, rows: Tensor, gap: Tensor) -> Tensor:
+    def aim(self, rows: Tensor, gap: Tensor, overshoot: float = OVERSHOOT) -> Tensor:
         """Return the rise that takes a class from `gap` behind to a clear lead, ``(m,)``."""
-        return (OVERSHOOT * gap + 2 * self.least_lead[rows]).clamp_min(0)
+        return (overshoot * gap + 2 * self.least_lead[rows]).clamp_min(0)
 
     def bounded(self, step: Tensor) -> Tensor:
         """Return a step without coordinates so long that the module would overflow."""
