@@ -85,7 +85,7 @@ def smallest_in_cells(
     starts: int = 2,
     tries: int = 100,
     kicks: int = 16,
-    steps: int = 300_000,
+    steps: int = 100_000,
 ) -> tuple[Rows, Floats]:
     """Return near rows that an ensemble puts into another class, and how far they are.
 
