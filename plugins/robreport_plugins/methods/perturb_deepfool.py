@@ -119,6 +119,7 @@ def _nearest(record: Smallest, rows: Tensor, rivals: Tensor, lead: Tensor, at: T
         (gradient,) = torch.autograd.grad(leads[:, rank].sum(), leaf, retain_graph=rank + 1 < count)
         record.gradients += len(rows)
         check_finite(gradient, "margin")
+        record.note_rounding(rows, at, gradient)
         gap = (lead[:, rank] - leads[:, rank].detach()).clamp_min(0)
         step = record.bounded(shortest_step(gradient, gap, record.norm, low, high))
         # A boundary that the box keeps out of reach counts as far, its corner as a last resort.

@@ -74,6 +74,7 @@ def screen(record: Smallest, rows: Tensor, logits: Tensor, steps: int) -> Screen
     for each in classes.unbind(1):
         probe = record.probe(rows, x, towards(each, y))
         gap = -probe.value
+        record.note_rounding(rows, x, probe.gradient)
         move = record.bounded(shortest_step(probe.gradient, record.aim(rows, gap), norm, low, high))
         short = inner(probe.gradient, move) < 0.99 * gap
         moves.append(move)

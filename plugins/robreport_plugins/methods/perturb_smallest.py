@@ -28,6 +28,8 @@ OVERSHOOT = 1.02
 # No coordinate moves by more than so many times the data's magnitude: a nearly flat model without
 # bounds would send linearised steps to where its outputs overflow.
 FARTHEST = 1e4
+# Of the terms' sum, what rounding to float32 leaves uncertain, with room to spare.
+ROUNDING = 1e-6
 # Divides without a zero; far below any gradient or step that float32 can carry.
 TINY = 1e-30
 
@@ -136,6 +138,15 @@ class Smallest:
         """Return the rise that takes a class from `gap` behind to a clear lead, ``(m,)``."""
         return (overshoot * gap + 2 * self.least_lead[rows]).clamp_min(0)
 
+    def note_rounding(self, rows: Tensor, at: Tensor, gradient: Tensor) -> None:
+        """Ask for leads that outlast the rounding of the terms that make up a linear model.
+
+        Between two classes the logits near a boundary may all be small, though they are sums of
+        large terms; gradient times input tells how large.
+        """
+        terms = ROUNDING * inner(gradient.abs(), at.abs())
+        self.least_lead[rows] = torch.maximum(self.least_lead[rows], terms)
+
     def bounded(self, step: Tensor) -> Tensor:
         """Return a step without coordinates so long that the module would overflow."""
         return step.clamp(-self.farthest, self.farthest)
@@ -144,22 +155,22 @@ class Smallest:
         """Bisect between each example and its best adversarial, which is recorded if smaller."""
         rows = torch.nonzero(torch.isfinite(self.size) & (self.size > 0)).squeeze(1)
         start, delta = self.x[rows], self.best[rows] - self.x[rows]
-        inner = torch.zeros(len(rows), dtype=self.x.dtype, device=self.x.device)
-        outer = torch.ones_like(inner)
+        near = torch.zeros(len(rows), dtype=self.x.dtype, device=self.x.device)
+        far = torch.ones_like(near)
         order = None
         if self.norm is Norm.L0:
             # The k largest changes are kept, and k is bisected.
             order = delta.flatten(1).abs().argsort(dim=1, descending=True, stable=True).argsort(1)
         for _ in range(BISECTIONS):
-            middle = (inner + outer) / 2
+            middle = (near + far) / 2
             if order is None:
                 part = column(middle, delta) * delta
             else:
                 kept = order < (middle * self.size[rows]).ceil()[:, None]
                 part = torch.where(kept.view_as(delta), delta, torch.zeros_like(delta))
             hit = self.try_out(rows, self.inside(rows, start + part))
-            outer = torch.where(hit, middle, outer)
-            inner = torch.where(hit, inner, middle)
+            far = torch.where(hit, middle, far)
+            near = torch.where(hit, near, middle)
 
     def attempt(self) -> Attempt:
         """Return what was found."""

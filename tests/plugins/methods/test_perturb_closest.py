@@ -24,21 +24,22 @@ def test_restarts_find_what_one_walk_does_not():
     x = torch.rand(30, 10)
     y = net(x).argmax(1)
 
-    def sizes(steps, seed=0):
+    def sizes(steps):
         found = closest(
             net, x, y, norm=Norm.L2, bounds=(0.0, 1.0), steps=steps,
-            generator=torch.Generator().manual_seed(seed),
+            generator=torch.Generator().manual_seed(0),
         )  # fmt: skip
         assert found.gradients <= steps * len(x)
         size = norms(found.x_adv - x, Norm.L2)
         return torch.where(found.claimed, size, torch.inf)
 
-    few, many, other = sizes(30), sizes(400), sizes(400, 1)
+    few, many = sizes(30), sizes(300)
     assert torch.isfinite(many).all()
     assert float(many.median()) <= float(few.median())
     assert (many < 0.99 * few).any()
-    assert not many.equal(other)
-    assert many.equal(sizes(400))
+    # They are random, and the generator is their only source.
+    torch.manual_seed(9)
+    assert many.equal(sizes(300))
 
 
 @pytest.mark.real

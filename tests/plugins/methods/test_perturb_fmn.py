@@ -26,13 +26,13 @@ def fewest(oracle, x, y):
 def test_few_features_more_than_the_fewest_are_changed():
     rng = np.random.default_rng(0)
     oracle = LinearOracle.binary(w := rng.normal(size=30), float(-0.5 * w.sum()))
-    x = rng.uniform(size=(60, 30)).astype(np.float32)
+    x = rng.uniform(size=(40, 30)).astype(np.float32)
     y = oracle.predict(x)
     exact = fewest(oracle, x.astype(np.float64), y)
     reachable = exact <= 30
     found = fmn(
         oracle.torch_module(), torch.from_numpy(x), torch.from_numpy(y), norm=Norm.L0,
-        bounds=(0.0, 1.0), steps=60,
+        bounds=(0.0, 1.0), steps=30,
     )  # fmt: skip
     assert found.claimed.numpy()[reachable].all()
     assert (oracle.predict(found.x_adv.numpy()) != y)[reachable].all()

@@ -22,15 +22,15 @@ D = 20
 ATTACKS = [
     (deepfool, Norm.L2, 10, 1.05),
     (deepfool, Norm.Linf, 10, 1.05),
-    (ddn, Norm.L2, 30, 1.05),
-    (fmn, Norm.L1, 30, 1.05),
-    (fmn, Norm.L2, 30, 1.05),
-    (fmn, Norm.Linf, 30, 1.05),
-    (cw, Norm.L2, 60, 1.05),
-    (ead, Norm.L1, 60, 1.25),
-    (closest, Norm.L1, 30, 1.05),
-    (closest, Norm.L2, 30, 1.05),
-    (closest, Norm.Linf, 30, 1.05),
+    (ddn, Norm.L2, 20, 1.05),
+    (fmn, Norm.L1, 20, 1.05),
+    (fmn, Norm.L2, 20, 1.05),
+    (fmn, Norm.Linf, 20, 1.05),
+    (cw, Norm.L2, 30, 1.05),
+    (ead, Norm.L1, 30, 1.25),
+    (closest, Norm.L1, 20, 1.05),
+    (closest, Norm.L2, 20, 1.05),
+    (closest, Norm.Linf, 20, 1.05),
 ]
 QUICK = [(attack, norm) for attack, norm, *_ in ATTACKS]
 every = pytest.mark.parametrize(
@@ -38,7 +38,7 @@ every = pytest.mark.parametrize(
 )
 
 
-def linear(classes, seed=0, n=60):
+def linear(classes, seed=0, n=40):
     """A linear model with the boundary inside the unit box, points of the box, their labels.
 
     On the boundary to a thousandth of the logits, a lead that outlasts rounding would itself take
@@ -51,7 +51,7 @@ def linear(classes, seed=0, n=60):
     return oracle, x, oracle.predict(x)
 
 
-def strike(attack, module, x, y, norm, bounds, steps=20):
+def strike(attack, module, x, y, norm, bounds, steps=12):
     return attack(
         module, torch.as_tensor(x), torch.as_tensor(y), norm=norm, bounds=bounds, steps=steps,
         generator=torch.Generator().manual_seed(0),
@@ -108,7 +108,7 @@ def test_within_five_percent_of_the_exact_optimum_of_a_linear_model(
     oracle, x, y = linear(classes)
     exact = oracle.min_norm(x, y, norm, bounds)
     reachable = np.isfinite(exact)
-    assert reachable.sum() > 50
+    assert reachable.sum() > 30
     found = strike(attack, oracle.torch_module(), x, y, norm, bounds, steps)
     np.testing.assert_array_equal(found.claimed.numpy(), reachable)
     # Judged in float64 by the oracle itself.
@@ -128,10 +128,10 @@ def test_a_network_is_broken_inside_the_bounds_and_the_count_is_true(attack, nor
     net = nn.Sequential(
         nn.Flatten(), nn.Linear(36, 24), nn.ReLU(), nn.Linear(24, 24), nn.ReLU(), nn.Linear(24, 5)
     )
-    x = torch.rand(40, 1, 6, 6)
+    x = torch.rand(30, 1, 6, 6)
     y = net(x).argmax(1)
     tally = Tally(net)
-    steps = 30
+    steps = 20
     found = strike(attack, tally, x, y, norm, (0.0, 1.0), steps)
     assert (net(found.x_adv).argmax(1) != y).equal(found.claimed)
     assert found.claimed.double().mean() >= 0.95
@@ -174,9 +174,9 @@ def test_the_scale_of_the_logits_does_not_matter(attack, norm, factor):
     assert ratio.max() <= 1.05
 
 
-@pytest.mark.parametrize("scale", [1e-4, 1e4])
 @every
-def test_the_scale_of_the_data_does_not_matter(attack, norm, scale):
+def test_the_scale_of_the_data_does_not_matter(attack, norm):
+    scale = 1e4
     oracle, x, y = linear(3, 2, n=30)
     unit = strike(attack, oracle.torch_module(), x, y, norm, (0.0, 1.0))
     stretched = LinearOracle(oracle.weights / scale, oracle.bias)
