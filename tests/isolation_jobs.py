@@ -99,7 +99,7 @@ def returns(payload: str, tell: Tell) -> Any:
         "object": object(),
         "bytes": b"\0",
         "surrogate": "\ud800",
-        "large": "a" * (1 << 20),
+        "large": "a" * (1 << 24),
         "cycle": _cycle(),
     }[payload]
 

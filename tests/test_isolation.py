@@ -311,7 +311,7 @@ def test_long_texts_are_bounded(shop: Workshop, make: Callable[..., Job]) -> Non
         ("bytes", "JSON cannot hold: Object of type bytes"),
         ("surrogate", "JSON cannot hold"),
         ("cycle", "JSON cannot hold: Circular"),
-        ("large", "at most 1,048,576 are taken, larger results belong in a file"),
+        ("large", "at most 16,777,216 are taken, larger results belong in a file"),
     ],
 )
 def test_values_that_are_not_taken(

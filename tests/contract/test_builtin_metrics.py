@@ -14,6 +14,7 @@ REGISTRY = Registry(allow={"robreport"})
 
 # smaller than the defaults, so that the check is quick; what is checked does not depend on it
 QUICK: dict[str, dict[str, Any]] = {
+    "linear.robust_hinge": {"epochs": 10},
     "attacks.suite": {"steps": 3, "gallery": 2, "queries": 5, "noise_tries": 2},
 }
 

@@ -197,8 +197,8 @@ def test_one_tree_is_exact(seed: int, norm: Norm) -> None:
     assert (found[1][model.predict(x) != y] == 0).all()
 
 
-@settings(max_examples=25)
-@given(seed=st.integers(0, 100_000), norm=st.sampled_from(NORMS), trees=st.sampled_from((2, 5, 12)))
+@settings(max_examples=15)
+@given(seed=st.integers(0, 100_000), norm=st.sampled_from(NORMS), trees=st.sampled_from((2, 5, 8)))
 def test_a_search_is_never_below_the_optimum_and_always_valid(
     seed: int, norm: Norm, trees: int
 ) -> None:
