@@ -50,7 +50,7 @@ id = "performance.classification"
 [[metrics]]
 id = "attacks.suite"
 threats = ["linf"]
-params = { attacks = ["fgsm", "pgd"] }
+params = {{ attacks = ["fgsm", "pgd"] }}
 [report]
 formats = []
 """
