@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from robreport import DataSchema, Figure, Finding, ImageGrid, Result, Table, ThreatModel
+from robreport_plugins.attacks.campaign import Campaign
 from robreport_plugins.attacks.classes import (
     by_class,
     class_findings,
@@ -19,7 +20,6 @@ from robreport_plugins.attacks.figures import accuracy_chart
 from robreport_plugins.attacks.gallery import example_table, image_gallery
 from robreport_plugins.attacks.params import SuiteParams
 from robreport_plugins.attacks.sanity import checks
-from robreport_plugins.attacks.suite import Campaign
 from robreport_plugins.attacks.summary import (
     attack_table,
     broken_eps,

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from robreport import Column, Eps, Figure, Finding, Table, ThreatModel, stats
+from robreport_plugins.attacks.campaign import Campaign
 from robreport_plugins.attacks.rules import symbol
-from robreport_plugins.attacks.suite import Campaign
 from robreport_plugins.attacks.target import arena
 from robreport_plugins.methods.class_names import short_names
 from robreport_plugins.methods.confusion_chart import confusion_chart

@@ -10,7 +10,7 @@ from robreport_plugins.attacks.rules import symbol, units
 from robreport_plugins.attacks.summary import points, share
 
 if TYPE_CHECKING:
-    from robreport_plugins.attacks.suite import Campaign
+    from robreport_plugins.attacks.campaign import Campaign
 
 WORST = "all attacks together"
 

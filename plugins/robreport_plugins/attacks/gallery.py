@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from robreport import Column, DataSchema, ImageGrid, Table, ThreatModel
+from robreport_plugins.attacks.campaign import Campaign, Shown
 from robreport_plugins.attacks.rules import symbol
-from robreport_plugins.attacks.suite import Campaign, Shown
 from robreport_plugins.attacks.target import arena
 
 Floats = npt.NDArray[np.floating]

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from robreport import Caveat, Check, ThreatModel, stats
+from robreport_plugins.attacks.campaign import REPEATED, Campaign, Longer, Trial
 from robreport_plugins.attacks.rules import symbol
-from robreport_plugins.attacks.suite import REPEATED, Campaign, Longer, Trial
 
 # One-sided: how surprising a single step's lead must be before the iterative attack counts as
 # the weaker one. One example more is chance, and is in the worst case all the same.
@@ -137,8 +137,9 @@ def not_converged(campaign: Campaign) -> tuple[str, Check]:
     over, gained, run = worst
     detail = (
         f"{run.attack.title} with twice the steps broke {run.fallen} of {run.attacked} inputs that "
-        f"it had left at {symbol(run.arena)} \u03b5 = {run.eps:g}: robust accuracy falls by "
-        f"{100 * gained:.1f} points, {'more' if over > 0 else 'less'} than half its 95 % interval"
+        f"all attacks had left at {symbol(run.arena)} \u03b5 = {run.eps:g}: robust accuracy "
+        f"falls by {100 * gained:.1f} points, {'more' if over > 0 else 'less'} than half its 95 % "
+        "interval"
     )
     return "not-converged", Check(name=name, passed=over <= 0, detail=detail)
 

@@ -13,8 +13,8 @@ from robreport import Column, Eps, Scalar, Table, ThreatModel, stats
 from robreport_plugins.attacks.rules import rules, symbol
 
 if TYPE_CHECKING:
+    from robreport_plugins.attacks.campaign import Campaign, Trial
     from robreport_plugins.attacks.params import SuiteParams
-    from robreport_plugins.attacks.suite import Campaign, Trial
 
 Better = Literal["higher", "lower"] | None
 Bound = Literal["exact", "upper", "lower", "estimate"]

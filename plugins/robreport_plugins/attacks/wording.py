@@ -10,7 +10,7 @@ from robreport_plugins.attacks.rules import symbol
 from robreport_plugins.attacks.summary import Point, points
 
 if TYPE_CHECKING:
-    from robreport_plugins.attacks.suite import Campaign
+    from robreport_plugins.attacks.campaign import Campaign
 
 # A model that keeps less than this share of its clean accuracy has collapsed.
 COLLAPSED = 0.5

@@ -1,0 +1,156 @@
+"""What a run of the suite saw: each attack at each radius, and the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from robreport import Norm, ThreatModel
+from robreport_plugins.attacks.catalogue import Attack
+from robreport_plugins.attacks.target import Bools, Floats, Ints, Target, arena
+
+# Inputs whose outputs are computed twice, to see whether they repeat.
+REPEATED = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One attack with one radius.
+
+    Attributes
+    ----------
+    attack : Attack
+    arena : ThreatModel
+        What the attacker may do, without name and budgets: see `target.arena`.
+    eps : float
+    attacked : int
+        Examples attacked: right without an attack, and not broken by this attack at a smaller
+        radius.
+    broken : array (n,) of bool
+        Examples that this attack broke at this radius or a smaller one, by the model's own word.
+    size : array (n,) of float64
+        Size of the confirmed perturbation of each broken example; infinite elsewhere.
+    gradients, queries : int
+    unconfirmed : int
+        Successes that the attack claimed and the model did not share.
+    probed, held : int
+        Examples broken at a smaller radius that were attacked again, and how many of these
+        withstood.
+    """
+
+    attack: Attack
+    arena: ThreatModel
+    eps: float
+    attacked: int
+    broken: Bools
+    size: npt.NDArray[np.float64]
+    gradients: int
+    queries: int
+    unconfirmed: int
+    probed: int
+    held: int
+
+    @property
+    def norm(self) -> Norm:
+        return self.arena.norm
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """One broken example with its perturbed input, for the gallery."""
+
+    row: int
+    x_adv: Floats
+    predicted: int
+    size: float
+    attack: str
+    eps: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flood:
+    """One attack with a radius as large as the data's range, which nothing should withstand."""
+
+    attack: Attack
+    arena: ThreatModel
+    eps: float
+    attacked: int
+    left: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Longer:
+    """One attack with twice the steps on examples that all attacks together had left."""
+
+    attack: Attack
+    arena: ThreatModel
+    eps: float
+    survivors: int
+    attacked: int
+    fallen: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Campaign:
+    """Everything that a run of the suite saw.
+
+    Attributes
+    ----------
+    predicted, right : array (n,)
+        Classes without an attack, and whether they are the labels.
+    trials : tuple of Trial
+        In the order run: arenas, attacks, rising radii.
+    shown : mapping of arena to tuple of Shown
+    taken : mapping of (arena, eps) to array (n,) of int64
+        The class that the worst-case input of each broken example was taken for; -1 elsewhere.
+    reached : mapping of (arena, eps) to bool array (n, k)
+        Of targeted threats: which examples were moved to which class.
+    floods, longer : tuple
+        The attacks run to test the attacks: see `Flood` and `Longer`.
+    flat : array (n,) of bool
+        Right without an attack, and every entry of the loss's gradient is exactly zero; nothing
+        of a model without gradients.
+    repeatable : bool
+        Whether the same inputs gave the same outputs twice.
+    strangers : int
+        Examples whose class differs between the model and the module that gave the gradients.
+    probabilities : bool
+        Whether the module's outputs look like probabilities instead of logits.
+    """
+
+    target: Target
+    predicted: Ints
+    right: Bools
+    trials: tuple[Trial, ...]
+    shown: dict[ThreatModel, tuple[Shown, ...]]
+    taken: dict[tuple[ThreatModel, float], Ints]
+    reached: dict[tuple[ThreatModel, float], Bools]
+    floods: tuple[Flood, ...]
+    longer: tuple[Longer, ...]
+    flat: Bools
+    repeatable: bool
+    strangers: int
+    probabilities: bool
+
+    @property
+    def n(self) -> int:
+        return int(self.right.size)
+
+    def of(self, threat: ThreatModel, eps: float) -> tuple[Trial, ...]:
+        """Return the trials of one threat and radius, in the order of the attacks."""
+        place = arena(threat)
+        return tuple(t for t in self.trials if t.arena == place and t.eps == eps)
+
+    def broken(self, threat: ThreatModel, eps: float) -> Bools:
+        """Return which examples some attack broke at this radius or a smaller one."""
+        trials = self.of(threat, eps)
+        return broken(trials) if trials else np.zeros(self.n, dtype=bool)
+
+
+def broken(trials: Sequence[Trial]) -> Bools:
+    """Return which examples at least one of these trials broke, ``(n,)``."""
+    found: Bools = np.logical_or.reduce([trial.broken for trial in trials])
+    return found
