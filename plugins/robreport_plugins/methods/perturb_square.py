@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -93,7 +94,7 @@ def square(
     return search(scores, x, y, norm, eps, bounds, targeted, generator, among).run(queries, share)
 
 
-class _Walk:
+class _Walk(ABC):
     """The examples still in play, as (n, channels, height, width), shrinking as they break."""
 
     def __init__(
@@ -153,17 +154,17 @@ class _Walk:
             found[self.where] = self.best.reshape(len(self.where), *self.shape)
         return Attempt(x_adv=found, claimed=claimed, gradients=0, queries=self.queries)
 
+    @abstractmethod
     def first(self) -> Tensor:
         """Return the first perturbed inputs."""
-        raise NotImplementedError
 
+    @abstractmethod
     def propose(self, features: float) -> tuple[Tensor, Undo]:
         """Return perturbed inputs to ask about, and what `settle` needs."""
-        raise NotImplementedError
 
+    @abstractmethod
     def settle(self, proposal: Tensor, better: Tensor, undo: Undo) -> None:
         """Keep the proposals that are better."""
-        raise NotImplementedError
 
     def keep(self, stay: Tensor) -> None:
         """Go on with these."""
@@ -296,7 +297,7 @@ class _Pyramids(_Walk):
             if width:
                 tall[:, columns] = sign * _peak(side, width)
         if self.number(2):
-            tall = tall.T
+            tall = tall.T.contiguous()
         size: Tensor = torch.linalg.vector_norm(tall.flatten(), ord=self.norm.order)
         return (tall / size).to(device=self.x.device, dtype=self.x.dtype)
 

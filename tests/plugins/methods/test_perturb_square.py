@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -83,6 +85,19 @@ def test_the_radius_is_used_up(shape, norm):
     )  # fmt: skip
     size = norms(found.x_adv - torch.from_numpy(x), norm)
     torch.testing.assert_close(size, torch.full_like(size, 0.2), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("norm", [Norm.L1, Norm.L2])
+def test_pyramids_stand_upright_or_lie_whatever_the_draw(norm):
+    # tiles of five and of two pixels, and patterns of odd and even sides
+    for side, draw in itertools.product((28, 10, 7), range(8)):
+        oracle, x, y = linear((1, side, side), draw, n=6)
+        found = square(
+            asked(oracle), *tensors(x, y), norm=norm, eps=0.5, queries=8,
+            generator=torch.Generator().manual_seed(draw),
+        )  # fmt: skip
+        size = norms(found.x_adv - torch.from_numpy(x), norm)
+        torch.testing.assert_close(size, torch.full_like(size, 0.5), rtol=1e-4, atol=0)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
