@@ -234,11 +234,10 @@ class FailureBlock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Callout:
-    """A titled aside such as "How to read it": text, chips, then items one under the other."""
+    """A titled aside such as "How to read it": text, then items one under the other."""
 
     title: str
     text: str = ""
-    chips: tuple[Chip, ...] = ()
     items: tuple[str, ...] = ()
     tone: Literal["plain", "caution"] = "plain"
 

@@ -192,11 +192,15 @@ class Caveat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One sanity check of the measurement itself; a failed one makes a pass inconclusive."""
+    """One sanity check of the measurement itself; a failed one makes a pass inconclusive.
+
+    One that does not apply, for want of what it looks at, has ``passed`` all the same.
+    """
 
     name: str
     passed: bool
     detail: str
+    applies: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -285,7 +285,7 @@ def _size(memory: int) -> str | None:
 def appendix_section(
     run: AuditRun, entries: Sequence[Entry], tables: Sequence[TableBlock], anchors: Anchors
 ) -> Section:
-    """Return full tables, all checks, logs of what failed, glossary and references."""
+    """Return full tables, logs of what failed, glossary and references."""
     parts: list[Section] = []
 
     def add(id: str, title: str, blocks: Sequence[Block]) -> None:
@@ -293,37 +293,11 @@ def appendix_section(
             parts.append(Section(id=anchors.of("appendix", id), title=title, blocks=tuple(blocks)))
 
     add("tables", "Full tables", tables)
-    add("checks", "Checks on the measurements", _checks(entries, anchors))
     add("logs", "What failed, with its trace", _failures(entries))
     add("glossary", "Glossary", [KeyValues(pairs=wording.GLOSSARY)])
     references = list(dict.fromkeys(r for entry in entries for r in entry.about.references))
     add("references", "References", [BulletList(items=tuple(references))] if references else [])
     return Section(id=anchors.of("appendix"), title="Appendix", sections=tuple(parts), order=90)
-
-
-def _checks(entries: Sequence[Entry], anchors: Anchors) -> list[Block]:
-    seen: dict[tuple[str, str, bool, str], list[str]] = {}
-    for entry in entries:
-        for o in entry.computed:
-            for c in o.result.checks:
-                what = (entry.title, c.name, c.passed, wording.sentence(c.detail))
-                seen.setdefault(what, []).append(o.about.model or "")
-    if not seen:
-        return []
-    rows = tuple(
-        (title, check, ", ".join(model for model in models if model),
-         Chip(status=Status.PASS if passed else Status.FAIL, text=detail))
-        for (title, check, passed, detail), models in seen.items()
-    )  # fmt: skip
-    titles = ("Measurement", "Check", "Model", "What was seen")
-    return [
-        TableBlock(
-            anchor=anchors.of("checks"),
-            title="Checks",
-            columns=tuple(Column(key=title, title=title) for title in titles),
-            rows=rows,
-        )
-    ]
 
 
 def _failures(entries: Sequence[Entry]) -> list[Block]:

@@ -21,6 +21,7 @@ from robreport.document import (
 )
 from robreport.outcome import Computed, Failed, Skipped, Status
 from robreport.report import wording
+from robreport.report.checks import checks_table
 from robreport.report.entries import Anchors, Entry
 from robreport.report.measured import measured_values
 from robreport.report.panels import one_figure
@@ -60,6 +61,8 @@ class ResultsWriter:
         blocks += measured_values(entry, self.anchors, self.threats, self.several)
         blocks += self._images(entry)
         blocks += self._tables(entry)
+        checks = checks_table(entry, self.anchors)
+        blocks += [checks] if checks is not None else []
         blocks += _asides(entry)
         return Section(
             id=self.anchors.of("result", entry.name),
@@ -253,9 +256,6 @@ def _keys(entry: Entry, group: str) -> list[str]:
 def _asides(entry: Entry) -> list[Block]:
     about = entry.about
     blocks: list[Block] = []
-    checks = _checks(entry)
-    if checks is not None:
-        blocks.append(checks)
     caveats = [
         f"{_of(o)}{wording.sentence(c.detail)} (`{c.code}`)"
         for o in entry.computed
@@ -270,25 +270,3 @@ def _asides(entry: Entry) -> list[Block]:
 
 def _of(outcome: Computed) -> str:
     return f"{outcome.about.model}: " if outcome.about.model else ""
-
-
-def _checks(entry: Entry) -> Callout | None:
-    """Chips of all checks; one that failed for any model says for which, and what was seen."""
-    passed: dict[str, bool] = {}
-    details: list[str] = []
-    for outcome in entry.computed:
-        for check in outcome.result.checks:
-            passed[check.name] = passed.get(check.name, True) and check.passed
-            if not check.passed:
-                details.append(f"{_of(outcome)}{check.name}: {wording.sentence(check.detail)}")
-    if not passed:
-        return None
-    return Callout(
-        title="Checks on the measurement.",
-        chips=tuple(
-            Chip(status=Status.PASS if ok else Status.FAIL, words=name)
-            for name, ok in passed.items()
-        ),
-        items=tuple(details),
-        tone="plain" if all(passed.values()) else "caution",
-    )

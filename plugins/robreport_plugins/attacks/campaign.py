@@ -119,6 +119,8 @@ class Campaign:
         Examples whose class differs between the model and the module that gave the gradients.
     probabilities : bool
         Whether the module's outputs look like probabilities instead of logits.
+    written : mapping of float to str
+        The radii as the audit spells them.
     """
 
     target: Target
@@ -134,10 +136,15 @@ class Campaign:
     repeatable: bool
     strangers: int
     probabilities: bool
+    written: dict[float, str]
 
     @property
     def n(self) -> int:
         return int(self.right.size)
+
+    def text(self, eps: float) -> str:
+        """Return a radius as the audit spells it."""
+        return self.written.get(eps, f"{eps:g}")
 
     def of(self, threat: ThreatModel, eps: float) -> tuple[Trial, ...]:
         """Return the trials of one threat and radius, in the order of the attacks."""

@@ -56,7 +56,7 @@ def weaker_iterative(campaign: Campaign) -> tuple[str, Check]:
                 chance = _tail(alone, alone + gained)
                 if chance < WEAKER_LEVEL and (worst is None or chance < worst[0]):
                     words = (
-                        f"in {symbol(place)} at \u03b5 = {eps:g}, {single.attack.title} alone "
+                        f"at {_at(campaign, place, eps)}, {single.attack.title} alone "
                         f"broke {alone} inputs and {many.attack.title} alone only {gained}"
                     )
                     worst = chance, words
@@ -66,11 +66,13 @@ def weaker_iterative(campaign: Campaign) -> tuple[str, Check]:
         detail = f"in none of {compared} comparisons did a single step break significantly more"
     else:
         detail = (
-            "not applicable: it takes an iterative and a single-step attack in one suite, and "
+            "it takes an iterative and a single-step attack in one suite, and "
             "features that need not be whole numbers"
         )
     name = "iterative attacks are at least as strong as a single step"
-    return "weaker-iterative", Check(name=name, passed=worst is None, detail=detail)
+    return "weaker-iterative", Check(
+        name=name, passed=worst is None, detail=detail, applies=compared > 0
+    )
 
 
 def not_monotone(campaign: Campaign) -> tuple[str, Check]:
@@ -83,14 +85,14 @@ def not_monotone(campaign: Campaign) -> tuple[str, Check]:
         worst = max(failing, key=lambda t: t.held / t.probed)
         detail = (
             f"of {worst.probed} inputs that {worst.attack.title} had broken at a smaller \u03b5, "
-            f"{worst.held} withstood it at {_place(worst)}"
+            f"{worst.held} withstood it at {_at(campaign, worst.arena, worst.eps)}"
         )
     elif probed:
         detail = f"of {probed} attacks repeated with a larger \u03b5, {held} failed"
     else:
-        detail = "not applicable: nothing fell at one \u03b5 and could be attacked at a larger one"
+        detail = "nothing fell at one \u03b5 and could be attacked at a larger one"
     name = "success does not fall as \u03b5 grows"
-    return "not-monotone", Check(name=name, passed=not failing, detail=detail)
+    return "not-monotone", Check(name=name, passed=not failing, detail=detail, applies=probed > 0)
 
 
 def survives_everything(campaign: Campaign) -> tuple[str, Check]:
@@ -112,11 +114,12 @@ def survives_everything(campaign: Campaign) -> tuple[str, Check]:
         )
     else:
         detail = (
-            "not applicable: it takes an iterative attack, and bounds within which every feature "
-            "may move freely"
+            "it takes an iterative attack, and bounds within which every feature may move freely"
         )
     name = "an \u03b5 as large as the data's range leaves no accuracy"
-    return "survives-everything", Check(name=name, passed=not failing, detail=detail)
+    return "survives-everything", Check(
+        name=name, passed=not failing, detail=detail, applies=bool(campaign.floods)
+    )
 
 
 def not_converged(campaign: Campaign) -> tuple[str, Check]:
@@ -132,12 +135,12 @@ def not_converged(campaign: Campaign) -> tuple[str, Check]:
             worst = over, gained, run
     name = "twice the steps change less than the interval"
     if worst is None:
-        detail = "not applicable: no iterative attack left an input to attack for longer"
-        return "not-converged", Check(name=name, passed=True, detail=detail)
+        detail = "no iterative attack left an input to attack for longer"
+        return "not-converged", Check(name=name, passed=True, detail=detail, applies=False)
     over, gained, run = worst
     detail = (
         f"{run.attack.title} with twice the steps broke {run.fallen} of {run.attacked} inputs that "
-        f"all attacks had left at {symbol(run.arena)} \u03b5 = {run.eps:g}: robust accuracy "
+        f"all attacks had left at {_at(campaign, run.arena, run.eps)}: robust accuracy "
         f"falls by {100 * gained:.1f} points, {'more' if over > 0 else 'less'} than half its 95 % "
         "interval"
     )
@@ -155,8 +158,8 @@ def stronger_black_box(campaign: Campaign) -> tuple[str, Check]:
     )  # fmt: skip
     name = "black-box attacks are no stronger than white-box ones"
     if found is None:
-        detail = "not applicable: it takes attacks of both kinds in one suite"
-        return "stronger-black-box", Check(name=name, passed=True, detail=detail)
+        detail = "it takes attacks of both kinds in one suite"
+        return "stronger-black-box", Check(name=name, passed=True, detail=detail, applies=False)
     worse, detail = found
     return "stronger-black-box", Check(name=name, passed=not worse, detail=detail)
 
@@ -168,8 +171,8 @@ def stronger_noise(campaign: Campaign) -> tuple[str, Check]:
     )
     name = "random noise of the same size is weaker"
     if found is None:
-        detail = "not applicable: noise was not among the attacks"
-        return "stronger-noise", Check(name=name, passed=True, detail=detail)
+        detail = "noise was not among the attacks"
+        return "stronger-noise", Check(name=name, passed=True, detail=detail, applies=False)
     worse, detail = found
     return "stronger-noise", Check(name=name, passed=not worse, detail=detail)
 
@@ -197,7 +200,7 @@ def _stronger(
             chance = _tail(alone, alone + missed)
             if chance < WEAKER_LEVEL and (worst is None or chance < worst[0]):
                 words = (
-                    f"in {symbol(place)} at \u03b5 = {eps:g}, {trial.attack.title} alone broke "
+                    f"at {_at(campaign, place, eps)}, {trial.attack.title} alone broke "
                     f"{alone} inputs, and the others {missed} that it did not"
                 )
                 worst = chance, words
@@ -234,8 +237,8 @@ def not_confirmed(campaign: Campaign) -> tuple[str, Check]:
     lost = sum(t.unconfirmed for t in campaign.trials)
     broken = sum(int(np.isfinite(t.size).sum()) for t in _last(campaign))
     detail = (
-        f"{lost} claimed successes were rejected, {broken} confirmed, on inputs put back into ball "
-        "and bounds in float64"
+        f"{lost:,} claimed successes were rejected, {broken:,} confirmed, on inputs put back into "
+        "ball and bounds in float64"
     )
     return "success-not-confirmed", Check(
         name="each success is confirmed by the model as loaded", passed=lost == 0, detail=detail
@@ -299,5 +302,5 @@ def _tail(successes: int, n: int, share: float = 0.5) -> float:
     return float(binom.sf(successes - 1, n, share))
 
 
-def _place(trial: Trial) -> str:
-    return f"{symbol(trial.arena)} \u03b5 = {trial.eps:g}"
+def _at(campaign: Campaign, place: ThreatModel, eps: float) -> str:
+    return f"{symbol(place)} \u03b5 = {campaign.text(eps)}"

@@ -77,6 +77,7 @@ def run_suite(
         repeatable=bool(repeatable),
         strangers=0 if module is None else int((module.argmax(axis=1) != predicted).sum()),
         probabilities=module is not None and _look_like_probabilities(module),
+        written={eps.value: str(eps) for threat in threats for eps in threat.eps},
     )
 
 
