@@ -195,6 +195,7 @@ def result_to_json(result: Result, prefix: str = "") -> tuple[dict[str, Any], di
         "checks": plain(result.checks),
         "arrays": named,
         "artifacts": {name: plain(path.name) for name, path in result.artifacts.items()},
+        "spent": {name: round(float(seconds), 3) for name, seconds in result.spent.items()},
     }
     return tree, arrays
 
@@ -248,6 +249,7 @@ def result_from_json(
             name: (artifacts or Path()) / _file_name(file, f"{what}.artifacts.{name}")
             for name, file in _mapping(tree, "artifacts", what).items()
         },
+        spent=parse(dict[str, float], tree["spent"], f"{what}.spent"),
     )
     try:
         return check_result(result)
@@ -301,6 +303,7 @@ def outcome_to_json(outcome: Outcome, status: Status) -> tuple[dict[str, Any], d
         reason = plain(outcome.error)
         return {**tree, "outcome": "failed", "reason": reason, "kind": outcome.kind}, {}
     result, arrays = result_to_json(outcome.result, prefix=f"{about.key}/")
+    del result["spent"]
     return {**tree, "outcome": "computed", **result}, arrays
 
 
@@ -334,7 +337,8 @@ def outcome_from_json(
         return cast(Failed, parse(Failed, fields, what))
     if kind != "computed":
         raise RecordError(f"{what} is of the unknown kind {kind!r}.")
-    result = result_from_json(tree, arrays, what, artifacts / about.key)
+    spent = _mapping(volatile, "spent", what)
+    result = result_from_json({**tree, "spent": spent}, arrays, what, artifacts / about.key)
     numbers = {k: volatile[k] for k in ("seconds", "cached", "peak_memory") if k in volatile}
     checked = parse(_Volatile, numbers, what)
     return Computed(about=about, result=result, **dataclasses.asdict(checked))

@@ -95,13 +95,16 @@ class Column:
     """One column of a table: its key, heading, unit and how its numbers are shown.
 
     ``kind``: ``text``, ``integer``, ``number`` (4 significant digits), ``share`` (percent),
-    ``interval`` (cells are ``[value, low, high]``), or ``share_interval``.
+    ``interval`` (cells are ``[value, low, high]``), ``share_interval``, or ``spent`` (cells name
+    parts of `Result.spent`, and the document shows their seconds).
     """
 
     key: str
     title: str
     unit: str = ""
-    kind: Literal["text", "integer", "number", "share", "interval", "share_interval"] = "text"
+    kind: Literal["text", "integer", "number", "share", "interval", "share_interval", "spent"] = (
+        "text"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +211,9 @@ class Result:
     """Everything that one metric has to say about one model.
 
     ``answer`` is the metric's question answered in one sentence, made from the numbers.
-    ``arrays`` are per-example values; ``artifacts`` are files or folders to keep.
+    ``arrays`` are per-example values; ``artifacts`` are files or folders to keep. ``spent`` are
+    seconds by the name of what they were spent on: volatile, so that the record keeps them apart
+    and two results may differ in them.
     """
 
     answer: str
@@ -221,6 +226,7 @@ class Result:
     checks: tuple[Check, ...] = ()
     arrays: Mapping[str, Array] = field(default_factory=dict)
     artifacts: Mapping[str, Path] = field(default_factory=dict)
+    spent: Mapping[str, float] = field(default_factory=dict)
 
 
 def facets(name: str) -> tuple[str, tuple[str, ...]]:

@@ -35,10 +35,10 @@ _SCALAR_WORDS: Mapping[str, tuple[str | None, ...]] = {
     "bound": ("exact", "upper", "lower", "estimate"),
     "censored": ("", ">", "<"),
 }
-_COLUMN_KINDS = ("text", "integer", "number", "share", "interval", "share_interval")
+_COLUMN_KINDS = ("text", "integer", "number", "share", "interval", "share_interval", "spent")
 _MAPPINGS: Mapping[str, type] = {
     "scalars": Scalar, "tables": Table, "figures": Figure, "images": ImageGrid,
-    "arrays": np.ndarray, "artifacts": Path,
+    "arrays": np.ndarray, "artifacts": Path, "spent": object,
 }  # fmt: skip
 _SEQUENCES: Mapping[str, type] = {"findings": Finding, "caveats": Caveat, "checks": Check}
 
@@ -149,6 +149,9 @@ def result_problems(result: Any) -> list[str]:
         # a record keeps artifacts under their own file names, side by side
         if name in ("", "..") or names.count(name) > 1:
             found.append(f"artifacts: two are called {name!r}, or it is no file name")
+    for name, seconds in result.spent.items():
+        if not _is_number(seconds) or not math.isfinite(seconds) or seconds < 0:
+            found.append(f"spent {name}: {seconds!r} is no number of seconds")
     known = {*result.scalars, *result.tables, *result.figures, *result.images}
     for caveat in result.caveats:
         if wrong := _not_texts(caveat, "code", "detail"):
@@ -158,6 +161,8 @@ def result_problems(result: Any) -> list[str]:
             found.append(f"a check's {wrong}")
         if not isinstance(check.passed, bool | np.bool_):
             found.append(f"check {check.name}: passed is {check.passed!r}, not true or false")
+        if not isinstance(check.applies, bool | np.bool_):
+            found.append(f"check {check.name}: applies is {check.applies!r}, not true or false")
     for finding in result.findings:
         if not isinstance(finding.evidence, tuple | list):
             found.append(f"finding {finding.claim!r}: evidence is not a tuple")

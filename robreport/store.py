@@ -110,6 +110,7 @@ def _volatile(outcomes: Sequence[Outcome]) -> dict[str, Any]:
                 "seconds": round(outcome.seconds, 3),
                 "cached": outcome.cached,
                 "peak_memory": int(outcome.peak_memory),
+                "spent": {k: round(float(v), 3) for k, v in outcome.result.spent.items()},
             }
         elif isinstance(outcome, Failed):
             found[outcome.about.key] = {

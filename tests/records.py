@@ -103,7 +103,12 @@ def results(draw: st.DrawFn) -> Result:
         caveats=tuple(draw(st.lists(st.builds(Caveat, code=LINE, detail=TEXT), max_size=2))),
         checks=tuple(
             draw(
-                st.lists(st.builds(Check, name=TEXT, passed=st.booleans(), detail=TEXT), max_size=2)
+                st.lists(
+                    st.builds(
+                        Check, name=TEXT, passed=st.booleans(), detail=TEXT, applies=st.booleans()
+                    ),
+                    max_size=2,
+                )
             )
         ),
         arrays=draw(st.dictionaries(IDS, ARRAYS, max_size=2)),
@@ -112,6 +117,8 @@ def results(draw: st.DrawFn) -> Result:
                 lambda paths: len({path.name for path in paths.values()}) == len(paths)
             )
         ),
+        # as the record rounds them
+        spent=draw(st.dictionaries(TEXT, st.integers(0, 10**6).map(lambda n: n / 8), max_size=2)),
     )
 
 
@@ -123,8 +130,9 @@ RESULT = Result(
         "acc[linf, 8/255]": Scalar(value=None, n=0, reason="refused", bound="upper"),
     },
     tables={"t": Table(title="T", columns=(Column(key="a", title="A"),
-                                           Column(key="b", title="B", kind="interval")),
-                       rows=(("x", (1.0, 0.5, 1.5)), (None, None)))},
+                                           Column(key="b", title="B", kind="interval"),
+                                           Column(key="c", title="C", kind="spent")),
+                       rows=(("x", (1.0, 0.5, 1.5), "fit"), (None, None, None)))},
     figures={"f": Figure(spec={"mark": "bar"}, title="F", caption="C", alt="A")},
     images={"g": ImageGrid(title="G", images=np.arange(8, dtype=np.uint8).reshape(1, 2, 2, 2),
                            caption="C", alt="A", column_labels=("l", "r"))},
@@ -132,6 +140,7 @@ RESULT = Result(
     caveats=(Caveat(code="small-sample", detail="n = 100"),),
     checks=(Check(name="c", passed=True, detail="d"),),
     arrays={"right": np.array([True, False, True]), "norm": np.array([0.1, np.inf])},
+    spent={"fit": 2.5},
 )  # fmt: skip
 
 

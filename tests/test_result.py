@@ -158,6 +158,10 @@ def test_facets() -> None:
           "scalars": {"a": SCALAR}}, "severity is 'fail'"),
         ({"caveats": (Caveat(code="x", detail=3),)}, "detail is a int"),  # type: ignore[arg-type]
         ({"checks": (Check(name="x", passed="yes", detail=""),)}, "passed is 'yes'"),  # type: ignore[arg-type]
+        ({"checks": (Check(name="x", passed=True, detail="", applies=1),)}, "applies is 1"),  # type: ignore[arg-type]
+        ({"spent": {"fit": -1.0}}, "-1.0 is no number of seconds"),
+        ({"spent": {"fit": math.nan}}, "nan is no number of seconds"),
+        ({"spent": {1: 1.0}}, "the name 1 is not a text"),
         ({"caveats": ("text",)}, "caveats holds a str, not a Caveat"),
         ({"checks": None}, "checks is a NoneType, not a tuple"),
     ],

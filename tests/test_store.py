@@ -88,6 +88,7 @@ def test_a_run_survives() -> None:
     assert isinstance(failed, Failed)
     assert (failed.error, failed.kind, failed.trace, failed.log) == ("boom", "timeout", "T", "L")
     assert computed.result.arrays["norm"].tolist() == [0.1, np.inf]
+    assert computed.result.spent == {"fit": 2.5}
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
@@ -102,9 +103,11 @@ def test_any_result_survives_in_a_run(result: Result) -> None:
 def test_what_varies_stands_under_execution_alone() -> None:
     one = records.run()
     computed, skipped, failed = one.outcomes
+    result = replace(records.RESULT, spent={"fit": 7.0, "draw": 1.0})
     other = replace(
         one, execution={"workers": 7},
-        outcomes=(replace(computed, seconds=9.0, cached=False, peak_memory=99), skipped,
+        outcomes=(replace(computed, result=result, seconds=9.0, cached=False, peak_memory=99),
+                  skipped,
                   replace(failed, trace="other", log="other", seconds=8.0)),
     )  # fmt: skip
     first, second = (from_json(encode(run).audit_json, "x") for run in (one, other))

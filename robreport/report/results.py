@@ -27,6 +27,7 @@ from robreport.report.measured import measured_values
 from robreport.report.panels import one_figure
 from robreport.report.requirements import pointer
 from robreport.report.side_by_side import one_table
+from robreport.report.timed import timed
 from robreport.result import Figure, Table
 
 INLINE_ROWS = 30
@@ -169,7 +170,7 @@ class ResultsWriter:
         if place not in self._tables_of_all:
             self._tables_of_all[place] = one_table(
                 [
-                    (o.about.model, o.result.tables[key])
+                    (o.about.model, timed(o.result, key))
                     for o in entry.computed
                     if o.about.model and key in o.result.tables
                 ]
@@ -205,7 +206,7 @@ class ResultsWriter:
                 [self._table(entry, None, key, together)]
                 if together is not None
                 else [
-                    self._table(entry, o, key, o.result.tables[key])
+                    self._table(entry, o, key, timed(o.result, key))
                     for o in entry.computed
                     if key in o.result.tables
                 ]

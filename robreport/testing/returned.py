@@ -127,8 +127,12 @@ def round_trip_problems(result: Result) -> list[str]:
 
 
 def flattened(result: Result) -> dict[str, str]:
-    """Return every value of a result by its path, for two results to be compared bit by bit."""
+    """Return every value of a result by its path, for two results to be compared bit by bit.
+
+    What may differ from run to run, the seconds spent, is left out.
+    """
     tree, arrays = result_to_json(result)
+    del tree["spent"]
     found = dict(_leaves(tree, ""))
     for key, array in arrays.items():
         found[f"arrays.{key}"] = array_state(array)

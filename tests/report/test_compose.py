@@ -26,7 +26,7 @@ from robreport.document import (
 )
 from robreport.outcome import Skipped, Status
 from robreport.report.compose import compose
-from robreport.result import Scalar
+from robreport.result import Column, Scalar, Table
 from tests.report import sample
 
 PARTS = ["summary", "scope", "method", "results", "requirements", "findings", "limitations",
@@ -308,6 +308,26 @@ def test_failed_checks_and_caveats_are_told_model_by_model(document: Document) -
     assert len(asides["Caveats."].items) == 3
     caveats = next(t for t in find(document, TableBlock) if t.title == "Caveats")
     assert [row[1] for row in caveats.rows] == ["cnn", "tree", "logistic"]
+
+
+def test_seconds_stand_in_the_table_that_names_what_they_were_spent_on() -> None:
+    table = Table(
+        title="Attacks", rows=(("PGD", "linf, pgd"), ("FGSM", "linf, fgsm")),
+        columns=(Column(key="a", title="attack"), Column(key="s", title="took", kind="spent")),
+    )  # fmt: skip
+    first, second = (
+        replace(one, result=replace(one.result, tables={"attacks": table}, spent=spent))
+        for one, spent in zip(
+            (sample.performance("cnn", 0), sample.performance("tree", 1)),
+            ({"linf, pgd": 1.25, "linf, fgsm": 0.5}, {"linf, pgd": 3.0}), strict=True,
+        )
+    )  # fmt: skip
+    document = compose(sample.audit(("cnn", "tree"), outcomes=[first, second], requirements=[]))
+    (shown,) = (t for t in find(document, TableBlock) if t.title == "Attacks")
+    # side by side, with a dash where nothing is known
+    assert [c.title for c in shown.columns] == ["attack", "took, cnn", "took, tree"]
+    assert {c.unit for c in shown.columns[1:]} == {"s"}
+    assert shown.rows == (("PGD", 1.25, 3.0), ("FGSM", 0.5, None))
 
 
 def test_wrappers_and_broken_plugins_are_flagged(document: Document) -> None:

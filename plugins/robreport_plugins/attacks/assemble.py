@@ -25,6 +25,7 @@ from robreport_plugins.attacks.summary import (
     broken_eps,
     keys,
     scalars,
+    spent,
     worst_case_table,
 )
 from robreport_plugins.attacks.target import arena
@@ -93,4 +94,5 @@ def assemble(
         caveats=caveats,
         checks=passed,
         arrays=arrays,
+        spent=spent(campaign, threats),
     )

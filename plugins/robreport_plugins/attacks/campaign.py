@@ -34,6 +34,8 @@ class Trial:
     size : array (n,) of float64
         Size of the confirmed perturbation of each broken example; infinite elsewhere.
     gradients, queries : int
+    seconds : float
+        Of the attack and of judging it; differs from run to run.
     unconfirmed : int
         Successes that the attack claimed and the model did not share.
     probed, held : int
@@ -49,6 +51,7 @@ class Trial:
     size: npt.NDArray[np.float64]
     gradients: int
     queries: int
+    seconds: float
     unconfirmed: int
     probed: int
     held: int

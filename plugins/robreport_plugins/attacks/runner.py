@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from time import perf_counter
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +47,7 @@ class _Fallen:
     gradients: int = field(default=0, init=False)
     queries: int = field(default=0, init=False)
     unconfirmed: int = field(default=0, init=False)
+    seconds: float = field(default=0.0, init=False)
 
     @classmethod
     def of(cls, attack: Attack, place: ThreatModel, n: int) -> _Fallen:
@@ -57,10 +60,19 @@ class _Fallen:
         found = Trial(
             attack=self.attack, arena=self.place, eps=eps, attacked=attacked,
             broken=self.broken.copy(), size=self.size.copy(), gradients=self.gradients,
-            queries=self.queries, unconfirmed=self.unconfirmed, probed=probed, held=held,
+            queries=self.queries, seconds=self.seconds, unconfirmed=self.unconfirmed,
+            probed=probed, held=held,
         )  # fmt: skip
         self.gradients = self.queries = self.unconfirmed = 0
+        self.seconds = 0.0
         return found
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Count the seconds of what runs inside."""
+        began = perf_counter()
+        yield
+        self.seconds += perf_counter() - began
 
 
 class Runner:
@@ -186,14 +198,16 @@ class Runner:
         """Run the attack on one batch."""
         generator = _generator(self.seed, record.attack, record.place, eps, which)
         case = self.target.case(rows, record.place, eps, generator, aim)
-        attempt = record.attack.run(case, self.params)
+        with record.timed():
+            attempt = record.attack.run(case, self.params)
         record.gradients += attempt.gradients
         record.queries += attempt.queries
         return case, attempt
 
     def _judge(self, record: _Fallen, eps: float, case: Case, attempt: Attempt) -> Ints:
         """Have the model decide a batch, keep what it says, and return the rows that fell."""
-        verdict = self.target.judge(case, attempt)
+        with record.timed():
+            verdict = self.target.judge(case, attempt)
         record.queries += len(case.rows)
         record.unconfirmed += verdict.unconfirmed
         hit = case.rows[verdict.broken]

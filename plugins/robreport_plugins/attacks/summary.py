@@ -171,7 +171,7 @@ def scalars(campaign: Campaign, threats: Sequence[ThreatModel]) -> dict[str, Sca
     found |= {f"attack_success_rate[{p.threat.name}, {p.eps}]": p.success for p in worst}
     for p in worst:
         for trial in campaign.of(p.threat, p.eps.value):
-            name = f"attack_success_rate[{p.threat.name}, {p.eps}, {trial.attack.name}]"
+            name = f"attack_success_rate[{_facets(p.threat, p.eps, trial)}]"
             label = f"{trial.attack.title} success, {symbol(p.threat)} \u03b5 = {p.eps}"
             hits = int(trial.broken.sum())
             found[name] = share(
@@ -242,6 +242,7 @@ def attack_table(campaign: Campaign, threats: Sequence[ThreatModel], params: Sui
         Column(key="size", title="median size", kind="number"),
         Column(key="gradients", title="gradients", kind="integer"),
         Column(key="queries", title="queries", kind="integer"),
+        Column(key="seconds", title="took", kind="spent"),
     )
     accuracy = clean(campaign)
     right = int(campaign.right.sum())
@@ -271,6 +272,7 @@ def attack_table(campaign: Campaign, threats: Sequence[ThreatModel], params: Sui
                         _median_size(trial),
                         trial.gradients,
                         trial.queries,
+                        _facets(threat, eps, trial),
                     )
                 )
     rows.sort(key=lambda row: row[robust_place][0])
@@ -281,9 +283,23 @@ def attack_table(campaign: Campaign, threats: Sequence[ThreatModel], params: Sui
         caption="Successes are counted over the inputs that are right without an attack, those "
         "carried over from a smaller \u03b5 included. Alone: inputs that no other attack "
         "broke here. Median size: over the successes only. Gradients and queries are those of "
-        "this \u03b5, one for each input and step; a search for the smallest change counts at the "
-        "first \u03b5.",
+        "this \u03b5, one for each input and step, and so is the time; a search for the smallest "
+        "change counts at the first \u03b5.",
     )
+
+
+def spent(campaign: Campaign, threats: Sequence[ThreatModel]) -> dict[str, float]:
+    """Return the seconds that each attack took at each radius, by what the scalars call it."""
+    return {
+        _facets(threat, eps, trial): trial.seconds
+        for threat in threats
+        for eps in threat.eps
+        for trial in campaign.of(threat, eps.value)
+    }
+
+
+def _facets(threat: ThreatModel, eps: Eps, trial: Trial) -> str:
+    return f"{threat.name}, {eps}, {trial.attack.name}"
 
 
 def _alone(campaign: Campaign, trial: Trial) -> int:
