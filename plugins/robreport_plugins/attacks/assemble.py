@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from robreport import DataSchema, Figure, Finding, ImageGrid, Result, Table, ThreatModel
 from robreport_plugins.attacks.campaign import Campaign
@@ -23,6 +25,7 @@ from robreport_plugins.attacks.sanity import checks
 from robreport_plugins.attacks.summary import (
     attack_table,
     broken_eps,
+    broken_eps_of_each,
     keys,
     scalars,
     spent,
@@ -38,7 +41,8 @@ def assemble(
     """Return everything that the suite has to say about one model.
 
     Arrays: ``index`` (rows in the source), ``label``, ``predicted`` without an attack, and
-    ``broken_eps.THREAT``, the smallest declared radius that broke each input; ``shown.THREAT``,
+    ``broken_eps.THREAT``, the smallest declared radius that broke each input, and
+    ``broken_eps.THREAT.ATTACK``, the same of each attack by itself; ``shown.THREAT``,
     the perturbed inputs of the gallery, and ``shown_index.THREAT``, their rows in the source.
     """
     ids = keys(threat.name for threat in threats)
@@ -51,7 +55,7 @@ def assemble(
     named: list[Finding] = []
     weakest: list[str] = []
     images: dict[str, ImageGrid] = {}
-    arrays = {
+    arrays: dict[str, npt.NDArray[Any]] = {
         "index": campaign.target.index,
         "label": campaign.target.y,
         "predicted": campaign.predicted,
@@ -76,7 +80,9 @@ def assemble(
         if shown:
             arrays[f"shown.{key}"] = np.stack([s.x_adv for s in shown])
             arrays[f"shown_index.{key}"] = campaign.target.index[[s.row for s in shown]]
-        arrays[f"broken_eps.{key}"] = np.asarray(broken_eps(campaign, threat))
+        arrays[f"broken_eps.{key}"] = broken_eps(campaign, threat)
+        for name, least in broken_eps_of_each(campaign, threat).items():
+            arrays[f"broken_eps.{key}.{name}"] = least
     passed, caveats = checks(campaign)
     said = answer(campaign, threats, found["clean_accuracy"])
     if weakest and campaign.right.any() and len(schema.classes) != 1:

@@ -42,6 +42,8 @@ class Attack:
     run : callable (case, params) -> Attempt
     budget : callable (params) -> (steps, restarts)
         What it takes of each example.
+    sets : tuple of (name, value)
+        Parameters that a preset gives it where the audit says nothing.
     tables : bool
         Whether it is for tables alone.
     aims : bool
@@ -57,11 +59,17 @@ class Attack:
     budget: Callable[[SuiteParams], tuple[int, int]]
     aims: bool = False
     tables: bool = False
+    sets: tuple[tuple[str, int], ...] = ()
 
     @property
     def knowledge(self) -> str:
         """Return "white box" or "black box"."""
         return "white box" if self.sees in ("gradients", "trees") else "black box"
+
+    def settings(self, params: SuiteParams) -> SuiteParams:
+        """Return the parameters that this attack runs with."""
+        own = {name: value for name, value in self.sets if name not in params.model_fields_set}
+        return params.model_copy(update=own) if own else params
 
     @property
     def iterative(self) -> bool:
@@ -165,6 +173,12 @@ PRESETS: dict[str, tuple[str, ...]] = {
     "autoattack-random": ("apgd-ce-eot", "apgd-dlr-eot"),
 }
 """Names for several attacks together; those that a model or threat does not admit are left out."""
+
+PUBLISHED: dict[str, tuple[tuple[str, int], ...]] = {
+    "autoattack": (("steps", 100), ("restarts", 1), ("queries", 5000)),
+    "autoattack-random": (("steps", 100), ("restarts", 1)),
+}
+"""What the attacks of a preset were published with (Croce and Hein, ICML 2020)."""
 
 LAST_RESORT = ("transfer", "hopskipjump")
 """What ``default`` means for a model that gives classes and nothing else."""

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from robreport import Needs, SkipMetric, ThreatModel
-from robreport_plugins.attacks.catalogue import CATALOGUE, LAST_RESORT, PRESETS, Attack
+from robreport_plugins.attacks.catalogue import (
+    CATALOGUE,
+    LAST_RESORT,
+    PRESETS,
+    PUBLISHED,
+    Attack,
+)
 
 if TYPE_CHECKING:
     from robreport_plugins.attacks.params import SuiteParams
@@ -17,7 +24,9 @@ def named(params: SuiteParams) -> tuple[Attack, ...]:
     found: dict[str, Attack] = {}
     for name in params.attacks:
         for single in PRESETS.get(name, (name,)):
-            found[single] = CATALOGUE[single]
+            # of two budgets the published one, whatever stands first
+            if single not in found or name in PUBLISHED:
+                found[single] = replace(CATALOGUE[single], sets=PUBLISHED.get(name, ()))
     return tuple(found.values())
 
 

@@ -45,7 +45,8 @@ def retries(
         left = {eps: np.flatnonzero(runner.right & ~one) for eps, one in fell.items()}
         eps = max(fell, key=lambda eps: min(len(left[eps]), int(fell[eps].sum())))
         rows = left[eps][:LONGER]
-        twice = runner.params.model_copy(update={"steps": 2 * runner.params.steps})
+        usual = attack.settings(runner.params)
+        twice = usual.model_copy(update={"steps": 2 * usual.steps})
         fallen = runner.probe(attack, place, eps, rows, "longer", twice)
         longer.append(Longer(attack=attack, arena=place, eps=eps, survivors=len(left[eps]),
                              attacked=len(rows), fallen=fallen))  # fmt: skip

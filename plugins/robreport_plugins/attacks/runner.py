@@ -188,7 +188,7 @@ class Runner:
         for number, part in enumerate(self.target.batches(rows)):
             generator = _generator(self.seed, attack, place, eps, f"{number} {word}")
             case = self.target.case(part, place, eps, generator)
-            attempt = attack.run(case, params or self.params)
+            attempt = attack.run(case, attack.settings(params or self.params))
             fallen += int(self.target.judge(case, attempt).broken.sum())
         return fallen
 
@@ -199,7 +199,7 @@ class Runner:
         generator = _generator(self.seed, record.attack, record.place, eps, which)
         case = self.target.case(rows, record.place, eps, generator, aim)
         with record.timed():
-            attempt = record.attack.run(case, self.params)
+            attempt = record.attack.run(case, record.attack.settings(self.params))
         record.gradients += attempt.gradients
         record.queries += attempt.queries
         return case, attempt

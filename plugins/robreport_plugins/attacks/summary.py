@@ -104,9 +104,17 @@ def broken_eps(campaign: Campaign, threat: ThreatModel) -> Floats:
 
     0 where the model is wrong without an attack, infinite where no attack succeeded.
     """
-    found = np.where(campaign.right, np.inf, 0.0)
+    return np.asarray(np.min([*broken_eps_of_each(campaign, threat).values()], axis=0))
+
+
+def broken_eps_of_each(campaign: Campaign, threat: ThreatModel) -> dict[str, Floats]:
+    """Return the same for each attack by itself, by its name."""
+    found: dict[str, Floats] = {}
     for eps in sorted(threat.eps, reverse=True):
-        found[campaign.broken(threat, eps.value)] = eps.value
+        for trial in campaign.of(threat, eps.value):
+            name = trial.attack.name
+            least = found.setdefault(name, np.where(campaign.right, np.inf, 0.0))
+            least[trial.broken] = eps.value
     return found
 
 
@@ -264,7 +272,7 @@ def attack_table(campaign: Campaign, threats: Sequence[ThreatModel], params: Sui
                         trial.attack.knowledge,
                         symbol(threat),
                         str(eps),
-                        *trial.attack.budget(params),
+                        *trial.attack.budget(trial.attack.settings(params)),
                         accuracy.value,
                         _cell(robust),
                         hits / right if right else None,

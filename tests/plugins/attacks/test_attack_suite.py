@@ -27,6 +27,7 @@ from robreport import (
 from robreport.result import check_result
 from robreport.testing import LinearOracle, make_bundle
 from robreport_plugins.attacks.catalogue import CATALOGUE, Attack
+from robreport_plugins.attacks.choice import named
 from robreport_plugins.attacks.metrics import AttackSuite
 from robreport_plugins.attacks.params import SuiteParams
 from robreport_plugins.methods.perturb import Attempt
@@ -110,6 +111,38 @@ def test_robust_accuracy_is_the_linear_model_s_own(norm):
     assert not failed(result)
     assert all(check.passed for check in result.checks)
     np.testing.assert_array_equal(result.arrays["index"], np.arange(n) + 100)
+
+
+def test_which_attack_broke_which_example():
+    oracle, x, y = linear(n=60)
+    result = audit(
+        bundle_of(oracle, x, y), threat(Norm.Linf, 0.05, 0.2), attacks=["noise", "fgsm", "pgd"]
+    )
+    each = {name: result.arrays[f"broken_eps.t.{name}"] for name in ("noise", "fgsm", "pgd")}
+    np.testing.assert_array_equal(result.arrays["broken_eps.t"], np.min([*each.values()], axis=0))
+    for name, least in each.items():
+        share = result.scalars[f"attack_success_rate[t, 0.05, {name}]"].value
+        assert (least <= 0.05).mean() == pytest.approx(share)
+    # against two linear classes one step is as good as any, and noise is not
+    assert (each["noise"] > each["fgsm"]).any()
+
+
+def test_a_preset_brings_its_published_budget_unless_the_audit_sets_one():
+    def budgets(**given):
+        params = SuiteParams(**given)
+        return {a.name: a.budget(a.settings(params)) for a in named(params)}
+
+    published = {"apgd-ce": (100, 1), "apgd-t": (100, 1), "fab": (100, 1), "square": (5000, 1)}
+    assert budgets(attacks=["autoattack"]) == published
+    # named twice, the published budget holds, and other attacks keep theirs
+    both = {"fgsm": (1, 1), "pgd": (40, 1), "noise": (1, 10)}
+    for order in (["default", "autoattack"], ["autoattack", "default"]):
+        found = budgets(attacks=order)
+        assert published.items() | both.items() <= found.items()
+    assert budgets(attacks=["autoattack"], steps=7, queries=50) == {
+        "apgd-ce": (7, 1), "apgd-t": (7, 1), "fab": (7, 1), "square": (50, 1),
+    }  # fmt: skip
+    assert budgets(attacks=["autoattack-random"]).keys() == {"apgd-ce-eot", "apgd-dlr-eot"}
 
 
 def test_several_threats_share_the_work_of_a_norm_and_keep_their_own_grids():
