@@ -22,7 +22,8 @@ from robreport.errors import (
     unknown_word,
 )
 from robreport.outcome import AuditRun, Failed, Status
-from robreport.plan import Plan, make_plan
+from robreport.plan import make_plan
+from robreport.planned import Plan
 from robreport.plugins import Registry
 from robreport.prepare import Prepared, prepare
 from robreport.report.compose import compose

@@ -17,7 +17,7 @@ from robreport.errors import RobreportError
 from robreport.isolation import Crashed, Finished, Job, Progress, Report, Workshop, tail
 from robreport.keys import Keys, metric_seed
 from robreport.outcome import AuditRun, Computed, Failed, Outcome, Skipped
-from robreport.plan import Plan, Unit
+from robreport.planned import Plan, Unit
 from robreport.prepare import Prepared, common_payload, model_entry, prepare
 from robreport.store import load_result
 
@@ -291,9 +291,9 @@ class _Runner:
             "cache": str(self.cache.root) if self.cache is not None else None,
             "artifact_key": self.keys.artifact(unit),
         }
-        target = "run_metric"
+        target = "measurement:run_metric"
         if unit.kind == "comparison":
-            target = "run_comparison"
+            target = "measurement:run_comparison"
             payload["outcomes"] = [self.outcome_row(other.key) for other in self.consumed(unit)]
         else:
             payload["splits"] = [self.prepared.split_row(role) for role in unit.roles]
@@ -309,7 +309,7 @@ class _Runner:
         self.workshop.submit(
             Job(
                 key=unit.key,
-                target=f"robreport.worker:{target}",
+                target=f"robreport.worker.{target}",
                 payload=payload,
                 timeout=execution.timeout,
                 memory=execution.memory,

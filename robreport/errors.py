@@ -125,6 +125,12 @@ def printable(text: str, most: int = 200) -> str:
     return shown if len(shown) <= most else f"{shown[: most - 1]}…"
 
 
+def said(error: BaseException) -> str:
+    """Return an error of anybody's code as its type and text, on one line and shortened."""
+    text = " ".join(str(error).split()) or "no message"
+    return f"{type(error).__name__}: {text[:400]}"
+
+
 def near_misses(word: str, known: Iterable[str], most: int = 3) -> tuple[str, ...]:
     """Return the known words that look like `word`, best first, whatever their case."""
     from difflib import get_close_matches

@@ -1,22 +1,19 @@
-"""Check loaded splits, make one schema of them, and keep them as memory-mapped arrays."""
+"""Check loaded splits and make one schema of them."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from robreport.bundle import DataSchema, Needs, Split
+from robreport.bundle import DataSchema
 from robreport.classes import class_names
 from robreport.columns import ColumnFacts, leading
 from robreport.errors import DataError
 from robreport.loading import LoadedData
-from robreport.outcome import ModelFacts, SplitFacts
 
 Array = npt.NDArray[Any]
 MOST_CLASSES = 100_000
@@ -159,42 +156,6 @@ def _labels(y: Array, index: Array, role: str, task: str) -> Array:
     return y.astype(np.int64)
 
 
-def take(data: LoadedData, limit: int | None, shuffle: bool, seed: int, role: str) -> LoadedData:
-    """Return the first `limit` examples after a shuffle seeded by the audit and the role."""
-    n = data.x.shape[0]
-    if limit is None or limit >= n:
-        return data
-    order = _generator(seed, role).permutation(n)[:limit] if shuffle else np.arange(limit)
-    return select(data, order)
-
-
-def select(data: LoadedData, order: Array) -> LoadedData:
-    """Return the examples of `order`."""
-    index = data.index if data.index is not None else np.arange(data.x.shape[0])
-    return replace(
-        data,
-        x=data.x[order],
-        y=None if data.y is None else data.y[order],
-        index=index[order],
-        groups=None if data.groups is None else data.groups[order],
-    )
-
-
-def carve(data: LoadedData, share: float, seed: int) -> tuple[LoadedData, LoadedData]:
-    """Split off a seeded part: (the part, the rest), both in the order of the source."""
-    n = data.x.shape[0]
-    if n < 2:
-        raise DataError("data.test: one example cannot be split into calibration and test.")
-    size = min(n - 1, max(1, round(n * share)))
-    order = _generator(seed, "calibration").permutation(n)
-    return select(data, np.sort(order[:size])), select(data, np.sort(order[size:]))
-
-
-def _generator(seed: int, role: str) -> np.random.Generator:
-    entropy = int.from_bytes(hashlib.sha256(f"{seed}:{role}".encode()).digest()[:8], "big")
-    return np.random.default_rng(entropy)
-
-
 def make_schema(
     loaded: Mapping[str, LoadedData],
     *,
@@ -301,111 +262,6 @@ def check_against(data: LoadedData, role: str, schema: DataSchema) -> None:
                 f"first in row {row}; the inputs range from {np.nanmin(data.x):.6g} to "
                 f"{np.nanmax(data.x):.6g}."
             )
-
-
-def keep(data: LoadedData, role: str, loader: str, schema: DataSchema, folder: Path) -> SplitFacts:
-    """Write a split's arrays into `folder` and return what the record says of it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / "x.npy", data.x, allow_pickle=False)
-    index = np.arange(len(data.x)) if data.index is None else data.index
-    np.save(folder / "index.npy", index, allow_pickle=False)
-    if data.y is not None:
-        np.save(folder / "y.npy", data.y, allow_pickle=False)
-    if data.groups is not None:
-        np.save(folder / "groups.npy", data.groups, allow_pickle=False)
-    missing = int(np.isnan(data.x).sum())
-    there = missing < data.x.size
-    counts: dict[str, int] = {}
-    if data.y is not None and schema.task == "classification" and not role.startswith("ood."):
-        found = np.bincount(data.y, minlength=schema.n_classes)
-        counts = {name: int(c) for name, c in zip(schema.classes, found, strict=True)}
-    return SplitFacts(
-        role=role, loader=loader, n=len(data.x), shape=schema.input_shape,
-        dtype=str(data.x.dtype), digest=arrays_digest(data.x, data.y, index, data.groups),
-        source=data.source, low=float(np.nanmin(data.x)) if there else None,
-        high=float(np.nanmax(data.x)) if there else None, class_counts=counts, missing=missing,
-    )  # fmt: skip
-
-
-def open_split(facts: SplitFacts, folder: Path) -> Split:
-    """Open a kept split, memory-mapped copy-on-write: nothing written to it reaches the file."""
-
-    def opened(name: str) -> Array | None:
-        path = folder / f"{name}.npy"
-        return np.load(path, mmap_mode="c", allow_pickle=False) if path.exists() else None
-
-    return Split(
-        role=facts.role,
-        x=np.load(folder / "x.npy", mmap_mode="c", allow_pickle=False),
-        y=opened("y"),
-        index=np.load(folder / "index.npy", mmap_mode="c", allow_pickle=False),
-        digest=facts.digest,
-        source=facts.source,
-        groups=opened("groups"),
-    )
-
-
-def arrays_digest(
-    x: Array, y: Array | None, index: Array | None, groups: Array | None = None
-) -> str:
-    """SHA-256 of dtype, shape and bytes of inputs, labels, row numbers and, if any, groups."""
-    digest = hashlib.sha256()
-    for array in (x, y, index, *(() if groups is None else (groups,))):
-        if array is None:
-            digest.update(b"none")
-            continue
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
-
-
-def data_offers(splits: Mapping[str, SplitFacts], labelled: frozenset[str], task: str) -> Needs:
-    """Return what the splits offer: labels, members, foreign and shifted sets, the task."""
-    offers = Needs.REGRESSION if task == "regression" else Needs.CLASSIFICATION
-    if "test" in labelled:
-        offers |= Needs.LABELS
-    if "train" in splits and "test" in splits:
-        offers |= Needs.MEMBERS
-    if any(role.startswith("ood.") for role in splits):
-        offers |= Needs.OOD
-    if any(role.startswith("shift.") for role in splits):
-        offers |= Needs.SHIFT
-    return offers
-
-
-def missing_needs(
-    needs: Needs, model: ModelFacts | None, offered: Needs, missing_roles: Sequence[str]
-) -> str:
-    """Return why a metric cannot run here, or an empty string.
-
-    `offered` is what the data offers; the model's part is read from its facts.
-    """
-    if missing_roles:
-        names = ", ".join(f"[data.{role}]" for role in missing_roles)
-        return f"needs {names}, which the audit does not declare"
-    if model is not None:
-        for word in model.offers:
-            offered |= Needs[word.upper()]
-    absent = needs & ~offered
-    if not absent:
-        return ""
-    from_data = (
-        Needs.LABELS | Needs.MEMBERS | Needs.OOD | Needs.SHIFT
-        | Needs.REGRESSION | Needs.CLASSIFICATION
-    )  # fmt: skip
-    by_model, by_data = absent & ~from_data, absent & from_data
-    parts = []
-    if by_model and model is not None:
-        parts.append(
-            f"needs {_and(by_model.words)}, which {model.name} ({model.kind}) does not offer"
-        )
-    if by_data:
-        parts.append(f"needs {_and(by_data.words)}, which the data does not offer")
-    return "; ".join(parts) or f"needs {_and(absent.words)}"
-
-
-def _and(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def schema_from_json(tree: Mapping[str, Any]) -> DataSchema:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from robreport.isolation import Crashed, Finished, Job, Progress, Report, Workshop
-from robreport.plan import Plan
+from robreport.planned import Plan
 
 Listener = Callable[[Report], None]
 
@@ -28,10 +28,10 @@ def gather(workshop: Workshop, jobs: list[Job], listen: Listener) -> dict[str, F
 
 
 def make_job(plan: Plan, key: str, function: str, payload: Any, folder: Path) -> Job:
-    """Return a job for a function of `robreport.worker`, with the plan's limits."""
+    """Return a job for ``module:function`` of `robreport.worker`, with the plan's limits."""
     return Job(
         key=key,
-        target=f"robreport.worker:{function}",
+        target=f"robreport.worker.{function}",
         payload=payload,
         timeout=plan.spec.execution.timeout,
         memory=plan.spec.execution.memory,

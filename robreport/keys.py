@@ -11,7 +11,7 @@ from robreport import __version__
 from robreport.cache import digest
 from robreport.codec import plain
 from robreport.environment import NUMERICAL, plugin_digest, versions
-from robreport.plan import Unit
+from robreport.planned import Unit
 from robreport.prepare import Prepared, model_entry
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from robreport import __version__, inputs
+from robreport import __version__
 from robreport.bundle import DataSchema, Needs
 from robreport.cache import Cache, digest
 from robreport.codec import adapter, from_json, plain, to_json
@@ -16,8 +16,9 @@ from robreport.errors import ModelError
 from robreport.isolation import Crashed, Workshop
 from robreport.jobs import Listener, gather, make_job
 from robreport.modelfile import code_digest, file_digest
+from robreport.offers import data_offers, missing_needs
 from robreport.outcome import ModelFacts, SplitFacts
-from robreport.plan import Plan, PlannedModel, Unit
+from robreport.planned import Plan, PlannedModel, Unit
 from robreport.splits import decode_splits
 
 
@@ -69,7 +70,7 @@ class Prepared:
             needs = unit.needs
         except Exception as error:  # noqa: BLE001 - a metric may be anybody's; the audit stands
             return "skip", f"what it needs could not be asked: {type(error).__name__}: {error}"
-        reason = inputs.missing_needs(needs, model, self.offers, unit.missing)
+        reason = missing_needs(needs, model, self.offers, unit.missing)
         return ("skip", reason) if reason else ("", "")
 
     def split_row(self, role: str) -> dict[str, Any]:
@@ -100,7 +101,7 @@ def prepare(
     offers = Needs.NONE
     if plan.spec.data is not None:
         usable = {role: facts for role, facts in decoded.facts.items() if not facts.problem}
-        offers = inputs.data_offers(usable, decoded.labelled, plan.spec.data.task)
+        offers = data_offers(usable, decoded.labelled, plan.spec.data.task)
     prepared = Prepared(
         plan=plan, folder=folder, arrays=decoded.folder, device=device, models={},
         splits=decoded.facts, schema=decoded.schema, offers=offers,
@@ -132,8 +133,9 @@ def _models(
         if facts is not None:
             known[model.name] = facts
             continue
-        keys[f"model {model.name}"] = key
-        jobs.append(make_job(plan, f"model {model.name}", "probe_model", payload, prepared.folder))
+        job = f"model {model.name}"
+        keys[job] = key
+        jobs.append(make_job(plan, job, "model:probe_model", payload, prepared.folder))
     answers = gather(workshop, jobs, listen)
     for model in plan.models:
         answer = answers.get(f"model {model.name}")

@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from robreport import __version__, inputs
+from robreport import __version__
 from robreport.bundle import DataSchema
 from robreport.cache import Cache, digest
 from robreport.codec import adapter, from_json, to_json
 from robreport.environment import NUMERICAL, plugin_digest, versions
 from robreport.errors import RobreportError
+from robreport.inputs import schema_from_json
 from robreport.isolation import Crashed, Workshop
 from robreport.jobs import Listener, gather, make_job
 from robreport.loading import SplitSource
 from robreport.modelfile import file_digest
 from robreport.outcome import SplitFacts
-from robreport.plan import CALIBRATION_SHARE, Plan
+from robreport.planned import CALIBRATION_SHARE, Plan
 
 _ANSWER = "splits.json"
 _FORM = 4
@@ -54,7 +55,7 @@ def decode_splits(
     if kept is not None:
         tree = from_json((kept / _ANSWER).read_bytes(), _ANSWER)
         return _decoded(tree, kept)
-    answer = gather(workshop, [make_job(plan, "data", "load_data", payload, folder)], listen)[
+    answer = gather(workshop, [make_job(plan, "data", "data:load_data", payload, folder)], listen)[
         "data"
     ]
     if isinstance(answer, Crashed):
@@ -77,7 +78,7 @@ def decode_splits(
 
 def _decoded(tree: Mapping[str, Any], folder: Path) -> DecodedSplits:
     facts = adapter(tuple[SplitFacts, ...]).validate_python(tree["splits"])
-    schema = None if tree["schema"] is None else inputs.schema_from_json(tree["schema"])
+    schema = None if tree["schema"] is None else schema_from_json(tree["schema"])
     return DecodedSplits(
         folder=folder,
         facts={split.role: split for split in facts},

@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 
 from robreport.audit import read_plan, workplace, write_run
+from robreport.discovery import Candidate
 from robreport.document import Section
 from robreport.engine import run_plan
 from robreport.errors import OutputError
 from robreport.modelfile import code_digest
 from robreport.outcome import Computed, Outcome
-from robreport.plugins import Candidate, Registry
+from robreport.plugins import Registry
 from robreport.spec_reader import read_spec
 from tests.records import run
 from tests.running import PLANTED, environment, spec

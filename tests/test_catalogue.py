@@ -12,7 +12,8 @@ from pydantic import Field
 from robreport import Comparison, Metric, Needs, Result, hookimpl
 from robreport import Params as AnyParams
 from robreport.catalogue import describe, listing, wrapped
-from robreport.plugins import Candidate, Registry
+from robreport.discovery import Candidate
+from robreport.plugins import Registry
 
 
 class Colour(Enum):

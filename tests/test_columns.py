@@ -14,7 +14,9 @@ from robreport import LoadedData, names_in_order, number_of
 from robreport.classes import class_names, positive_last, unify_classes
 from robreport.columns import ColumnFacts, probe_rows, unify_columns
 from robreport.errors import DataError
-from robreport.inputs import check_structure, keep, make_schema, open_split, select, take
+from robreport.inputs import check_structure, make_schema
+from robreport.kept import keep, open_split
+from robreport.selection import select, take
 
 WORDS = ("ash", "birch", "cedar", "10", "9", "2.5")
 

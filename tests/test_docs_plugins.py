@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from robreport.plugins import GROUP, Candidate, Registry
+from robreport.discovery import GROUP, Candidate
+from robreport.plugins import Registry
 from robreport.testing import check_metric
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "plugins.md"

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from robreport import hookspecs
-from robreport.plugins import HOOKS, Candidate, Registry
+from robreport.discovery import Candidate
+from robreport.plugins import HOOKS, Registry
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")

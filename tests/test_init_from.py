@@ -33,6 +33,7 @@ from robreport import (
     hookimpl,
 )
 from robreport.codec import from_json, to_json
+from robreport.discovery import Candidate
 from robreport.drafting import survey as draft_survey
 from robreport.drafting import write_draft
 from robreport.drafting.draft import make_draft
@@ -44,7 +45,7 @@ from robreport.errors import DataError, ModelError, OutputError, RobreportError,
 from robreport.isolation import Finished, Job
 from robreport.metric import Params
 from robreport.plan import make_plan
-from robreport.plugins import Candidate, Registry
+from robreport.plugins import Registry
 from robreport.schema import audit_schema
 from robreport.spec_reader import read_spec
 from robreport_plugins.loaders.file_kind import file_kind

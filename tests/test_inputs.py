@@ -12,25 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robreport import LoadedData, Needs
+from robreport import LoadedData
 from robreport.bundle import DataSchema
 from robreport.classes import unify_classes
 from robreport.codec import from_json, plain, to_json
 from robreport.errors import DataError
-from robreport.inputs import (
-    arrays_digest,
-    carve,
-    check_against,
-    check_structure,
-    data_offers,
-    keep,
-    make_schema,
-    missing_needs,
-    open_split,
-    schema_from_json,
-    take,
-)
-from robreport.outcome import ModelFacts, SplitFacts
+from robreport.inputs import check_against, check_structure, make_schema, schema_from_json
+from robreport.kept import arrays_digest, keep, open_split
+from robreport.outcome import SplitFacts
+from robreport.selection import carve, take
 
 
 def _data(n: int = 6, **rest: Any) -> LoadedData:
@@ -364,38 +354,6 @@ def test_the_schema_survives_json() -> None:
     for bounds in (None, (0.0, 1.0), ((0.0, 0.0), (12.0, 12.0)), (0.0, (12.0, 12.0))):
         schema = _schema({"test": _checked(features=("a", "b"))}, bounds=bounds, target="income")
         assert schema_from_json(from_json(to_json(plain(schema)), "x")) == schema
-
-
-def _fact(role: str) -> SplitFacts:
-    return SplitFacts(role=role, loader="", n=1, shape=(1,), dtype="", digest="", source="")
-
-
-def test_what_the_data_offers() -> None:
-    facts = {role: _fact(role) for role in ("train", "test", "ood.a")}
-    offers = data_offers(facts, frozenset({"test"}), "classification")
-    assert offers == Needs.CLASSIFICATION | Needs.LABELS | Needs.MEMBERS | Needs.OOD
-    assert data_offers({"shift.a": _fact("shift.a")}, frozenset(), "regression") == (
-        Needs.REGRESSION | Needs.SHIFT
-    )
-
-
-def test_why_a_metric_cannot_run() -> None:
-    model = ModelFacts(
-        name="tree", version="", loader="", path="", digest="", kind="a tree",
-        offers=("probabilities",), n_outputs=2, input_shape=None,
-    )  # fmt: skip
-    data = Needs.LABELS | Needs.CLASSIFICATION
-    asked = Needs.LABELS | Needs.PROBABILITIES
-    assert missing_needs(asked, model, data, ()) == ""
-    assert missing_needs(asked, model, data, ("train", "ood.a")) == (
-        "needs [data.train], [data.ood.a], which the audit does not declare"
-    )
-    wanting = asked | Needs.GRADIENTS | Needs.REFIT | Needs.MEMBERS
-    assert missing_needs(wanting, model, data, ()) == (
-        "needs gradients and refit, which tree (a tree) does not offer; "
-        "needs members, which the data does not offer"
-    )
-    assert missing_needs(Needs.TREES, None, data, ()) == "needs trees"
 
 
 def test_the_part_of_a_checked_split_keeps_its_rows_together() -> None:

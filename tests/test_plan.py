@@ -13,9 +13,11 @@ from pydantic import Field
 from robreport import Comparison, Metric, Needs, Params, Result, hookimpl
 from robreport import Params as AnyParams
 from robreport.codec import plain
+from robreport.discovery import Candidate
 from robreport.errors import SpecError
-from robreport.plan import Plan, make_plan
-from robreport.plugins import Candidate, Registry
+from robreport.plan import make_plan
+from robreport.planned import Plan
+from robreport.plugins import Registry
 from robreport.spec_reader import parse_spec
 
 

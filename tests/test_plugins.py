@@ -23,7 +23,8 @@ from robreport import (
     Section,
     hookimpl,
 )
-from robreport.plugins import Candidate, PluginRecord, Registry, installed
+from robreport.discovery import Candidate, installed
+from robreport.plugins import PluginRecord, Registry
 
 
 class One(Metric):

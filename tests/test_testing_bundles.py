@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from robreport import Needs, NotOffered
-from robreport.inputs import arrays_digest, check_against
+from robreport.inputs import check_against
+from robreport.kept import arrays_digest
 from robreport.loading import LoadedData
 from robreport.testing import LinearOracle, PredictionsOnly, guarded, make_bundle
 from robreport.testing.bundles import changed

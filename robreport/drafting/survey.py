@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from robreport import inputs
 from robreport.audit import workplace
 from robreport.bundle import DataSchema, Needs
 from robreport.drafting.draft import Draft
 from robreport.engine import Quiet, open_workshop
+from robreport.kept import open_split
 from robreport.metric import Comparison
+from robreport.offers import missing_needs
 from robreport.plan import make_plan
 from robreport.plugins import Registry
 from robreport.prepare import Prepared, prepare
@@ -168,7 +169,7 @@ def _sorted_out(
         }
         if not loaded and metric.scope == "model":
             needs = metric.needs & ~_FROM_MODEL
-            reason = inputs.missing_needs(needs, None, prepared.offers, ())
+            reason = missing_needs(needs, None, prepared.offers, ())
             if reason:
                 skips[identity] = reason
             else:
@@ -200,7 +201,7 @@ def _ranges(
     for role, facts in prepared.splits.items():
         if facts.problem:
             continue
-        x = inputs.open_split(facts, prepared.arrays / role).x
+        x = open_split(facts, prepared.arrays / role).x
         flat = x.reshape(len(x), -1)
         rows = max(1, _CHUNK // max(1, flat.shape[1]))
         for start in range(0, len(flat), rows):

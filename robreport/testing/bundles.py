@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robreport.bundle import Bundle, DataSchema, ModelHandle, Needs, Split
-from robreport.inputs import arrays_digest
+from robreport.kept import arrays_digest
 from robreport.testing.models import LinearRegressor, PredictionsOnly, SmallNet, StumpForest
 from robreport.testing.oracle import LinearOracle
 

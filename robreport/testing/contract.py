@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from robreport.bundle import Bundle, Needs, NotOffered
-from robreport.inputs import missing_needs
 from robreport.metric import Comparison, Context, Metric, Params, SkipMetric
+from robreport.offers import missing_needs
 from robreport.outcome import Outcome
 from robreport.result import Result, facets
 from robreport.testing.declarations import (

@@ -17,10 +17,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from robreport.codec import adapter
-from robreport.inputs import open_split, schema_from_json
+from robreport.inputs import schema_from_json
+from robreport.kept import open_split
 from robreport.outcome import SplitFacts
 from robreport.spec import DataTable
-from robreport.worker import load_data as load_splits
+from robreport.worker.data import load_data as load_splits
 from robreport_plugins.loaders.npz import NpzLoader
 from robreport_plugins.loaders.table import CsvLoader
 
