@@ -32,6 +32,8 @@ class ModelGuess:
         Names of the columns that it takes, where the file says them.
     width : int or None
         How many numbers one input has, where the file says it.
+    categories : mapping of str to tuple of str
+        The names of columns' categories in the order of their codes, where the file says them.
     certainty : float
         From 0 to 1; of several loaders that recognise a file, the surest is taken.
     """
@@ -44,6 +46,7 @@ class ModelGuess:
     task: str = ""
     features: tuple[str, ...] = ()
     width: int | None = None
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     certainty: float = 1.0
 
 
@@ -62,6 +65,8 @@ class DataFile:
         Names of the columns that a model takes, where one says them.
     width : int or None
         How many numbers one input has, where a model says it.
+    categories : mapping of str to tuple of str
+        The names of columns' categories in the order of their codes, where a model says them.
     alone : bool
         Whether it has to give both train and test.
     """
@@ -71,6 +76,7 @@ class DataFile:
     task: str = ""
     features: tuple[str, ...] = ()
     width: int | None = None
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     alone: bool = True
 
 

@@ -251,7 +251,9 @@ def test_the_command_with_boosted_trees_categories_and_gaps(tmp_path: Path) -> N
     )  # fmt: skip
     table.loc[::11, "hours"] = np.nan
     rich = (table.age > 50) ^ (table.job == "a")
-    inputs = table.drop(columns="id").assign(job=table.job.astype("category"))
+    # as an author may number them: the sorted order would be refused
+    jobs = table.job.astype(pd.CategoricalDtype(["c", "a", "b"]))
+    inputs = table.drop(columns="id").assign(job=jobs)
     model = xgboost.XGBClassifier(n_estimators=6, max_depth=3, enable_categorical=True, n_jobs=1)
     model.fit(inputs, rich.astype(int)).save_model(tmp_path / "boosted.json")
     table = table.assign(income=np.where(rich, ">50K", "<=50K"), note=table.id.map("row {}".format))
@@ -267,6 +269,7 @@ def test_the_command_with_boosted_trees_categories_and_gaps(tmp_path: Path) -> N
     assert tree["data"]["schema"] == {
         "label": "income", "categorical": ["job"], "frozen": ["job"], "drop": ["id", "note"],
     }  # fmt: skip
+    assert tree["data"]["categories"] == {"job": ["c", "a", "b"]}
     assert "Values are missing in hours." in " ".join(text.replace("# ", "").split())
     assert Draft202012Validator(audit_schema(Registry())).is_valid(tree)
     ((_, predicted, (_, data)),) = _loaded(spec)
@@ -473,6 +476,25 @@ def test_what_is_known_already_counts_more(registry: Registry, tmp_path: Path) -
     assert "test_size" not in apart.options
     with pytest.raises(DataError, match="--label names the column 'z', and the file has a, y"):
         _data(registry, path, label="z")
+
+
+def test_the_models_order_of_categories_is_written(registry: Registry, tmp_path: Path) -> None:
+    lightgbm = pytest.importorskip("lightgbm")
+    words = np.array(["c", "a", "b"])
+    table = pd.DataFrame({"x": np.arange(90.0), "job": words[np.arange(90) % 3]})
+    inputs = table.assign(job=table.job.astype(pd.CategoricalDtype(words)))
+    model = lightgbm.LGBMClassifier(n_estimators=2, min_data_per_group=1, n_jobs=1, verbose=-1)
+    model.fit(inputs, np.arange(90) % 3 == 1)
+    model.booster_.save_model(tmp_path / "m.txt")
+    said = _model(registry, tmp_path / "m.txt")[1]
+    assert said.categories == {"job": ("c", "a", "b")}
+    known = {"features": said.features, "categories": said.categories}
+    path = _table(tmp_path, table.assign(y=np.arange(90) % 2).to_csv(index=False))
+    assert _data(registry, path, **known).options["categories"] == {"job": ["c", "a", "b"]}
+    # what the model never saw may be a spelling of what it did: loading says what to declare
+    other = table.assign(y=np.arange(90) % 2).replace({"job": {"c": "C"}})
+    path = _table(tmp_path, other.to_csv(index=False))
+    assert "categories" not in _data(registry, path, **known).options
 
 
 def test_an_old_encoding_is_guessed(registry: Registry, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,10 @@ def make_draft(
     width = next((g.width for _, _, g in guesses if g.width), None)
     _make_folder(folder)
     place = _Places(folder, copy)
-    question = DataFile(path=folder, label=label, task=task, features=features, width=width)
+    categories = next((g.categories for _, _, g in guesses if g.categories), {})
+    question = DataFile(
+        path=folder, label=label, task=task, features=features, width=width, categories=categories
+    )
     drafted = _data(registry, question, place, data=data, train=train, test=test)
     names = _names([path for path, _, _ in guesses])
     entries = [
@@ -138,7 +141,7 @@ def _data(
 ) -> DraftData:
     """Return the data of a draft: one file that is divided, or one for each split."""
     if train is None and test is None and data is not None:
-        loader, guess = guess_data(registry, _about(question, data, alone=True), "--data")
+        loader, guess = guess_data(registry, replace(question, path=data), "--data")
         return _alone(question, data, loader, guess, place)
     files = {"train": train or (data if test is not None else None), "test": test or data}
     if files["test"] is None:
@@ -147,15 +150,8 @@ def _data(
     for role, path in files.items():
         if path is not None:
             option = f"--{role}" if (train if role == "train" else test) else "--data"
-            found[role] = guess_data(registry, _about(question, path, alone=False), option)
+            found[role] = guess_data(registry, replace(question, path=path, alone=False), option)
     return _apart(question, {r: p for r, p in files.items() if p is not None}, found, place)
-
-
-def _about(question: DataFile, path: Path, *, alone: bool) -> DataFile:
-    return DataFile(
-        path=path, label=question.label, task=question.task, features=question.features,
-        width=question.width, alone=alone,
-    )  # fmt: skip
 
 
 def _alone(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from robreport import ModelGuess
+from robreport_plugins.loaders.boosted_categories import Categories
 from robreport_plugins.loaders.file_kind import file_kind
 
 _ORDER = (
@@ -37,6 +38,7 @@ def guess_xgboost(path: Path) -> ModelGuess | None:
         task="classification" if classes else "regression",
         features=file.names,
         width=file.n_features,
+        categories=_by_column(file.categories, file.names),
     )
 
 
@@ -60,4 +62,9 @@ def guess_lightgbm(path: Path) -> ModelGuess | None:
         task="classification" if classes else "regression",
         features=file.names,
         width=file.n_features,
+        categories=_by_column(file.categories, file.names),
     )
+
+
+def _by_column(categories: Categories, names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    return {names[feature]: words for feature, words in categories.items()} if names else {}

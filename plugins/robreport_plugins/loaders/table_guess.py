@@ -106,6 +106,14 @@ def _described(
             f"Text is taken for categories ({listed(categorical)}). They are frozen, too: a step "
             "from one code to the next is no small change, so attacks leave them alone."
         )
+    known = {
+        c.name: question.categories[c.name]
+        for c in columns
+        if c.name in categorical and not c.many and _all_named(c, question)
+    }
+    if known:
+        options["categories"] = {name: list(words) for name, words in known.items()}
+        notes.append(f"The codes of {listed(known)} are those that the model was trained on.")
     if drop:
         schema["drop"] = _written(drop, sample.header)
     gaps = [c.name for c in columns if c is not target and c.name not in drop and c.missing]
@@ -223,6 +231,11 @@ def _left_out(
     if drop:
         notes.append(f"Left out, since nearly every row has a value of its own: {listed(drop)}.")
     return drop
+
+
+def _all_named(column: Column, question: DataFile) -> bool:
+    """Whether the model knows every category: of another spelling, loading says what to declare."""
+    return set(column.values) <= set(question.categories.get(column.name, ()))
 
 
 def _written(names: Sequence[str], header: bool) -> list[str | int]:
