@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from robreport.datacard import Overlap, SharedGroups
+from robreport.datacard import Overlap
 from robreport.outcome import SplitFacts
 from robreport.result import Finding, Severity
 
@@ -41,7 +41,7 @@ def data_findings(
     sensitive = () if schema is None else schema.get("sensitive") or ()
     for split in data:
         for overlap in overlaps_of(split):
-            effect = effect_of(split, overlap)
+            effect = effect_of(split, overlap.other)
             if not effect:
                 continue
             serious = overlap.rows > SERIOUS_SHARE * split.n
@@ -93,7 +93,7 @@ def _of_groups(split: SplitFacts, sensitive: Sequence[str]) -> list[Finding]:
         return []
     found = []
     for shared in card.shared_groups:
-        if not shared.groups or not effect_of(split, _as_overlap(shared)):
+        if not shared.groups or not effect_of(split, shared.other):
             continue
         found.append(
             Finding(
@@ -110,10 +110,6 @@ def _of_groups(split: SplitFacts, sensitive: Sequence[str]) -> list[Finding]:
             )
         )
     return found
-
-
-def _as_overlap(shared: SharedGroups) -> Overlap:
-    return Overlap(other=shared.other, rows=shared.rows)
 
 
 def data_warnings(
@@ -144,9 +140,11 @@ def shared_rows(split: SplitFacts, overlap: Overlap) -> str:
     return text
 
 
-def effect_of(split: SplitFacts, overlap: Overlap) -> str:
-    """Return what an overlap does to the results, as a clause; empty where it does nothing."""
-    role, other = split.role, overlap.other
+def effect_of(split: SplitFacts, other: str) -> str:
+    """Return what rows that a split shares with the split `other` do to the results, as a clause;
+    empty where they do nothing.
+    """
+    role = split.role
     if (role, other) == ("test", "train"):
         quality = (
             "test errors are too small" if _regression(split) else "accuracy is too favourable"
@@ -216,8 +214,9 @@ def _uneven(split: SplitFacts) -> Sequence[str]:
 def _named(names: Sequence[str], count: int = 0, most: int = 5) -> str:
     if not names:
         return ""
-    more = ", …" if max(count, len(names)) > min(most, len(names)) else ""
-    return f" ({', '.join(repr(name) for name in names[:most])}{more})"
+    shown = names[:most]
+    more = ", …" if max(count, len(names)) > len(shown) else ""
+    return f" ({', '.join(map(repr, shown))}{more})"
 
 
 def _percent(part: int, whole: int) -> str:

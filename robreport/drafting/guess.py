@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from robreport.errors import PluginError, RobreportError, UsageError
+from robreport.errors import PluginError, RobreportError, UsageError, printable
 from robreport.plugins import Registry
 from robreport.recognition import DataFile, DataGuess, ModelGuess
 
+_LONGEST = 4096  # of a path: it is said whole
 _Guess = TypeVar("_Guess", ModelGuess, DataGuess)
 
 
@@ -60,11 +61,7 @@ def guess_data(registry: Registry, question: DataFile, option: str) -> tuple[str
 
 def _name(path: Path) -> str:
     """Return a file's name on one line, whatever it holds."""
-    return _printable(path.name)
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return printable(path.name, _LONGEST)
 
 
 def _check_there(path: Path, option: str) -> None:
@@ -73,7 +70,7 @@ def _check_there(path: Path, option: str) -> None:
     except (OSError, ValueError):
         there = False
     if not there:
-        raise UsageError(f"{option}: {_printable(str(path))} does not exist.")
+        raise UsageError(f"{option}: {printable(str(path), _LONGEST)} does not exist.")
     if path.is_file() and not path.stat().st_size:
         raise UsageError(
             f"{option}: {_name(path)}: the file is empty; export or download it again."

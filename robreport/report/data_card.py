@@ -292,7 +292,7 @@ def _overlaps(
         blocks.append(Prose(text=f"No row in common: {'; '.join(listed)}."))
     items = []
     for split, overlap in shared:
-        effect = effect_of(split, overlap)
+        effect = effect_of(split, overlap.other)
         short = f"{split.role} in {overlap.other}: {effect}." if effect else ""
         items.append(reasons_of(split, overlap) or short)
     items = list(dict.fromkeys(item for item in items if item))

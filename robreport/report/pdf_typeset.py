@@ -90,15 +90,19 @@ def _attachments(weasyprint: Any, job: PdfJob) -> list[Any]:
     ]
 
 
+def _plain_charts(job: PdfJob) -> dict[str, str]:
+    if not job.charts:
+        return {}
+    advances = print_svg.advances_of(Path(job.letters))
+    return {url: print_svg.plain(svg, advances) for url, svg in job.charts.items()}
+
+
 def closed_fetcher(weasyprint: Any, job: PdfJob) -> Any:
     """Return a fetcher that knows this job's drawings and fonts and ``data:``, no more.
 
     Drawings have names instead of ``data:`` URIs: the parser of the page is slow on long ones.
     """
-    advances = print_svg.advances_of(Path(job.letters)) if job.charts else None
-    drawings = dict(job.drawings)
-    if advances is not None:
-        drawings |= {url: print_svg.plain(svg, advances) for url, svg in job.charts.items()}
+    drawings = {**job.drawings, **_plain_charts(job)}
 
     class Closed(weasyprint.urls.URLFetcher):  # type: ignore[misc]
         def fetch(self, url: str, headers: Any = None) -> Any:
