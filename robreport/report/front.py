@@ -207,7 +207,8 @@ class SummaryWriter:
             parts.append(f"attackers beyond the declared threats ({wording.listed(budgets)})")
         else:
             lacking = "no attack has a result" if self.threats else "no threat was declared"
-            parts.append(f"deliberate perturbation, for {lacking}")
+            # a measurement may have budgets of its own among its parameters
+            parts.append(f"attackers, except where a measurement names its own, for {lacking}")
         parts.append("inputs unlike the data used here")
         out = str(self.run.audit.get("out_of_scope") or "").strip().rstrip(".")
         text = f"This audit says nothing about {wording.listed(parts, 'or')}"

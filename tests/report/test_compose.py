@@ -310,6 +310,18 @@ def test_failed_checks_and_caveats_are_told_model_by_model(document: Document) -
     assert [row[1] for row in caveats.rows] == ["cnn", "tree", "logistic"]
 
 
+def test_an_audit_without_threats_does_not_speak_for_measurements_with_budgets_of_their_own() -> (
+    None
+):
+    run = sample.audit(("cnn",), outcomes=[sample.performance("cnn", 0)], requirements=[])
+    document = compose(replace(run, spec={**run.spec, "threats": {}}))
+    said = " ".join(p.text for p in find(part(document, "summary"), Prose))
+    assert (
+        "says nothing about attackers, except where a measurement names its own, for no threat "
+        "was declared" in said
+    )
+
+
 def test_seconds_stand_in_the_table_that_names_what_they_were_spent_on() -> None:
     table = Table(
         title="Attacks", rows=(("PGD", "linf, pgd"), ("FGSM", "linf, fgsm")),

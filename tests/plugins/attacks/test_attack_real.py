@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -98,6 +99,46 @@ def test_pgd_leaves_exactly_fifteen_percent(bundle):
     assert round(scalar.high, 3) == 0.184
     assert not result.caveats
     assert all(check.passed for check in result.checks)
+
+
+class Defended(nn.Module):
+    """The network behind something that only looks like a defence."""
+
+    def __init__(self, inner, before=None, after=None):
+        super().__init__()
+        self.inner, self.before, self.after = inner, before, after
+
+    def forward(self, x):
+        out = self.inner(x if self.before is None else self.before(x))
+        return out if self.after is None else self.after(out)
+
+
+def noisy(x):
+    return x + 0.1 * torch.randn_like(x)
+
+
+FLAWS = {
+    # what softmax of so large logits leaves of the cross-entropy's gradient is zero
+    "saturated": ({"after": lambda z: z * 1000}, {"zero-gradients", "gradient-masking-suspected"}),
+    # and here Square finds what the gradients do not
+    "quantised": (
+        {"before": lambda x: torch.round(x * 7) / 7},
+        {"zero-gradients", "stronger-black-box", "survives-everything"},
+    ),
+    "random": ({"before": noisy}, {"random-output"}),
+    "undefended": ({}, set()),
+}
+
+
+@pytest.mark.parametrize("flaw", FLAWS)
+def test_what_only_looks_like_a_defence_is_caught(bundle, flaw):
+    torch.manual_seed(0)
+    parts, expected = FLAWS[flaw]
+    model = Network(Defended(bundle.model.torch_module(), **parts))
+    result = audit(replace(bundle, model=model), Norm.Linf, 0.1, samples=100, queries=300)
+    codes = {caveat.code for caveat in result.caveats}
+    assert expected <= codes
+    assert bool(codes) == bool(expected)
 
 
 def test_l1_reaches_the_median_of_brendel_bethge(bundle):
