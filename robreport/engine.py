@@ -23,6 +23,10 @@ from robreport.store import load_result
 
 PRELOAD = ("numpy", "pydantic", "robreport.metric", "robreport.result", "robreport.bundle",
            "robreport.outcome")  # fmt: skip
+# Most measurements draw charts and give intervals. Imported in each job they would be a second of
+# every one; for fewer jobs than these, importing them beforehand gains nothing.
+_PRELOAD_OF_MANY = ("altair", "numba", "scipy.stats")
+_MANY = 3
 
 
 class Observer(Protocol):
@@ -80,11 +84,11 @@ def open_workshop(plan: Plan) -> Workshop:
 
 def _preload(plan: Plan) -> tuple[str, ...]:
     loaders = {model.entry.loader for model in plan.models}
-    extra: tuple[str, ...] = ()
+    extra: tuple[str, ...] = _PRELOAD_OF_MANY if len(plan.units) >= _MANY else ()
     if "torch" in loaders:
         extra += ("torch",)
     if "sklearn" in loaders:
-        extra += ("sklearn", "scipy")
+        extra += ("scipy", "sklearn.pipeline", "sklearn.tree", "sklearn.linear_model", "skops.io")
     return PRELOAD + extra
 
 

@@ -161,9 +161,9 @@ def _top_level(found: importlib.metadata.Distribution) -> list[str]:
     text = found.read_text("top_level.txt")
     if text:
         return text.split()
-    name = found.metadata["Name"]
-    listed = importlib.metadata.packages_distributions()
-    return sorted(top for top, owners in listed.items() if name in owners)
+    # From its own list. Asking importlib who owns which package reads those of all distributions.
+    code = [file.parts for file in found.files or () if file.suffix == ".py"]
+    return sorted({parts[0] if len(parts) > 1 else parts[0].removesuffix(".py") for parts in code})
 
 
 def _wheel_rows(found: importlib.metadata.Distribution) -> Iterator[list[str]]:

@@ -27,7 +27,8 @@ from robreport.isolation.processes import kill_group
 
 PRELOADABLE = (
     "numpy", "scipy", "scipy.stats", "pandas", "sklearn", "sklearn.base", "sklearn.pipeline",
-    "sklearn.tree", "sklearn.linear_model", "torch", "numba", "pydantic", "safetensors",
+    "sklearn.tree", "sklearn.linear_model", "skops.io", "torch", "numba", "pydantic",
+    "safetensors", "altair",
     "robreport.metric", "robreport.result", "robreport.bundle", "robreport.outcome",
 )  # fmt: skip
 """What a foreman may import before it forks. Each was found to start nothing when imported."""
