@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,11 @@ class Rendered:
     record: RecordFiles
     document: Document
     html: str
-    pdf: bytes
+
+    @cached_property
+    def pdf(self) -> bytes:
+        """Made when first asked for: it takes seconds, and most tests look at the page."""
+        return render_pdf(self.document, DEFAULT_THEME, self.record)
 
 
 @pytest.fixture(scope="session")
@@ -58,5 +63,4 @@ def hostile(cache: Path) -> Rendered:
         record=record,
         document=document,
         html=render_html(document, DEFAULT_THEME, record, cache=cache).decode(),
-        pdf=render_pdf(document, DEFAULT_THEME, record),
     )
