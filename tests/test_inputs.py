@@ -294,7 +294,12 @@ def test_bounds(bounds: Any, words: str) -> None:
 def test_bounds_are_compared_in_the_precision_of_the_data() -> None:
     x = np.full((2, 1, 1, 1), 0.1, np.float32)
     data = _checked(n=2, x=x, layout="image")
-    check_against(data, "test", _schema({"test": data}, bounds=(0.0, 0.1)))
+    schema = _schema({"test": data}, bounds=(0.0, 0.1))
+    check_against(data, "test", schema)
+    # the next number above 0.1 that the data's precision has
+    above = _checked(n=2, x=np.nextafter(x, np.float32(1)), layout="image")
+    with pytest.raises(DataError, match=r"0\.1"):
+        check_against(above, "test", schema)
 
 
 def test_feature_names_must_fit() -> None:

@@ -643,6 +643,7 @@ def test_from_another_thread(tag: str, make: Callable[..., Job]) -> None:
     thread.start()
     thread.join()
     assert isinstance(found[0], Finished)
+    assert found[0].value == "thread"
 
 
 def test_a_script_is_not_run_again(tag: str, tmp_path: Path) -> None:

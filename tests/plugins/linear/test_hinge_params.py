@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -106,4 +107,7 @@ def test_few_rows_get_more_steps_than_ten_epochs() -> None:
 
 
 def test_the_preset_may_shuffle() -> None:
-    assert schedule_of(HingeParams(preset="blog", shuffle=True), 0.1, 60).shuffle
+    assert schedule_of(HingeParams(preset="blog"), 0.1, 60) == BLOG_ROBUST
+    assert not BLOG_ROBUST.shuffle
+    shuffled = schedule_of(HingeParams(preset="blog", shuffle=True), 0.1, 60)
+    assert shuffled == replace(BLOG_ROBUST, shuffle=True)

@@ -272,11 +272,14 @@ def test_memory_is_bounded() -> None:
     assert len(set(keys)) == 40
     assert memory.keys(x) == keys
     assert memory.keys(x.astype(np.float32)) != keys
-    for key in keys:
-        memory.put(key, np.zeros(10))
+    for i, key in enumerate(keys):
+        memory.put(key, np.full(10, float(i)))
     assert len(memory) == 10
-    assert memory.get(keys[0]) is None
-    assert memory.get(keys[39]) is not None
+    # The last ten, each with its own answer.
+    assert [memory.get(key) for key in keys[:30]] == [None] * 30
+    np.testing.assert_array_equal(
+        [memory.get(key) for key in keys[30:]], [[i] * 10 for i in range(30, 40)]
+    )
 
 
 def test_a_random_service_is_asked_each_time(serve: Any, load: Any) -> None:

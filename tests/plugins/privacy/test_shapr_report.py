@@ -178,10 +178,21 @@ def test_thresholds_are_finite(bad: float) -> None:
         ShaprParams(thresholds=(bad,))
 
 
-def test_one_of_everything() -> None:
-    result = measured(bundle(1, 1))
-    assert result.scalars["max_shapr"].reason
-    assert result.scalars["share_above[0]"].low is not None
+@pytest.mark.parametrize("same", [True, False])
+def test_one_of_everything(same: bool) -> None:
+    """The only neighbour of the only test point: it is worth all of it, or nothing."""
+    given = bundle(1, 1)
+    label = given.split("test").y if same else given.split("test").y - 1
+    train = replace(given.split("train"), y=label, x=given.split("test").x)
+    result = measured(replace(given, splits={**given.splits, "train": train}))
+    assert result.arrays["shapr"] == [float(same)]
+    most, above = result.scalars["max_shapr"], result.scalars["share_above[0]"]
+    assert (most.value, most.low, most.high) == (float(same), None, None)
+    assert "too few distinct test points" in most.reason
+    # Wilson's interval of 0 or 1 of 1, with z = 1.96
+    bound = 1 / (1 + 1.959964**2)
+    assert above.value == float(same)
+    assert (above.low, above.high) == pytest.approx((bound, 1) if same else (0, 1 - bound))
 
 
 @pytest.mark.parametrize(("role", "words"), [("train", "the train set"), ("test", "the test set")])
