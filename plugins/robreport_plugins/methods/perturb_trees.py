@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -9,7 +11,7 @@ from robreport import Norm, TreeEnsemble
 from robreport_plugins.methods import _kernels
 from robreport_plugins.methods.space import Space
 from robreport_plugins.methods.tree_cells import Cells, cells_of
-from robreport_plugins.methods.tree_leaves import leaves_of
+from robreport_plugins.methods.tree_leaves import Leaves, leaves_of
 
 Rows = npt.NDArray[np.floating]
 Floats = npt.NDArray[np.float64]
@@ -64,13 +66,10 @@ def nearest_other_leaf(
     ways = _Ways(ensemble, space, x)
     cells = cells_of(ensemble, x.dtype)
     leaves = leaves_of(cells, ensemble.n_features, ways.group)
-    classes = _classes(ensemble, cells.value[leaves.node], cells.output[0])
-    least, found = np.empty(len(ways.x)), np.empty_like(ways.x)
-    _kernels.nearest_leaves(
-        ways.x, ways.floor, ways.ceiling, _labels(y, len(x)), classes, leaves.start, leaves.asked,
-        leaves.stretch_start, leaves.low, leaves.high, ways.unit, ways.kind, ways.group,
-        ways.group_start, ways.group_member, _NUMBERS[norm], least, found,
-    )  # fmt: skip
+    given = _classes(ensemble, cells.value[leaves.node], cells.output[0])
+    least, found = np.empty(len(ways.x)), ways.x.copy()
+    room = ways.room(cells, _labels(y, len(x)), norm)
+    _kernels.nearest_leaves(room, _leaves(leaves, given), least, found)
     return _confirmed(ensemble, space, ways, x, y, found, np.isfinite(least), norm)
 
 
@@ -144,11 +143,11 @@ def smallest_in_cells(
     base = np.asarray(reference, dtype=x.dtype).reshape(len(reference), -1)
     base = base[np.isfinite(base).all(axis=1)]
     near = _nearest(space, ways, ensemble.predict(base), base, labels, norm, tries)
-    least, found = np.empty(len(ways.x)), np.empty_like(ways.x)
+    least, found = np.empty(len(ways.x)), ways.x.copy()
+    case = _case(ensemble, cells, ways, labels, norm, steps)
     _kernels.search(
-        _model(cells), _sums(ensemble, cells), ways.frame(cells),
-        ways.x, ways.floor, ways.ceiling, cells.locate(ways.x.astype(x.dtype)), labels, near,
-        cells.locate(base), ways.choices(base), _NUMBERS[norm], starts, kicks, steps, _MOVES,
+        case, near, cells.locate(base), ways.choices(base), starts,
+        _states(case, 4), _records(_kernels.MOVE, _MOVES), _records(_kernels.TRADE, kicks),
         least, found,
     )  # fmt: skip
     return _confirmed(ensemble, space, ways, x, y, found, np.isfinite(least), norm)
@@ -170,6 +169,7 @@ class _Ways:
         d = ensemble.n_features
         flat = x.reshape(len(x), d)
         self.sound = np.asarray(np.isfinite(flat).all(axis=1))
+        self.dtype = x.dtype
         self.x = np.where(self.sound[:, None], flat, 0.0).astype(np.float64)
         low, high = (np.broadcast_to(end, x.shape).reshape(-1, d) for end in space.room(x))
         self.floor, self.ceiling = _within(low, x.dtype, 1), _within(high, x.dtype, -1)
@@ -188,19 +188,29 @@ class _Ways:
         self.group_member = self.group_member.astype(np.int64)
         self.groups = space.groups
 
-    def frame(self, cells: Cells) -> _kernels.Frame:
-        """Return the coordinates that a search may move: features that some tree asks for."""
+    def room(self, cells: Cells, y: Ints, norm: Norm) -> _kernels.Room:
+        """Return the rows, of the classes `y`, as the kernels read them."""
+        d = len(self.unit)
+        zero, one = (cells.locate(np.full((1, d), value, dtype=self.dtype))[0] for value in (0, 1))
+        return _kernels.Room(
+            spots=_records(
+                _kernels.SPOT, self.x.shape, x=self.x, floor=self.floor, ceiling=self.ceiling,
+                home=cells.locate(self.x.astype(self.dtype)),
+            ),
+            features=_records(
+                _kernels.FEATURE, d, unit=self.unit, kind=self.kind, group=self.group,
+                start=cells.start[:-1], cells=np.diff(cells.start), zero=zero, one=one,
+            ),
+            group_start=self.group_start, group_member=self.group_member, own=y,
+            norm=_NUMBERS[norm],
+        )  # fmt: skip
+
+    def coordinates(self, cells: Cells) -> Ints:
+        """Return what a search may move: features that some tree asks for, a group as -1 - g."""
         asked = np.diff(cells.start) > 1
-        binary = np.zeros((len(asked), 2), dtype=np.int64)
-        for value in (0, 1):
-            binary[:, value] = cells.locate(np.full((1, len(asked)), float(value)))[0]
         alone = np.flatnonzero(asked & (self.group < 0))
         together = [-1 - g for g, members in enumerate(self.groups) if asked[members].any()]
-        coordinate = np.asarray([*alone, *together], dtype=np.int64)
-        return (
-            self.unit, self.kind, self.group, self.group_start, self.group_member, binary,
-            coordinate,
-        )  # fmt: skip
+        return np.asarray([*alone, *together], dtype=np.int64)
 
     def choices(self, base: Rows) -> Ints:
         """Return the member that is 1 in each group of each row, -1 for none ``(m, groups)``."""
@@ -242,19 +252,31 @@ def _classes(ensemble: TreeEnsemble, value: Floats, output: int) -> Ints:
 
 
 def _order(ensemble: TreeEnsemble) -> Ints:
+    # an array of its own: for a read-only one the kernels would be compiled once more
     given = ensemble.class_order
-    return np.arange(ensemble.n_classes) if given is None else np.asarray(given, dtype=np.int64)
+    return np.array(range(ensemble.n_classes) if given is None else given, dtype=np.int64)
 
 
-def _model(cells: Cells) -> _kernels.Model:
-    return (
-        cells.root, cells.feature, cells.left, cells.right, cells.cut, cells.special, cells.table,
-        cells.value, cells.output, cells.start, cells.low, cells.high, cells.border_start,
-        cells.border_tree,
+def _records(
+    kind: np.dtype[np.void], shape: int | tuple[int, ...], /, **fields: npt.NDArray[Any]
+) -> _kernels.Records:
+    """Return records of these fields, zeros where none are given."""
+    records = np.zeros(shape, dtype=kind)
+    for name, values in fields.items():
+        records[name] = values
+    return records.view(np.recarray)
+
+
+def _leaves(leaves: Leaves, given: Ints) -> _kernels.Leaves:
+    return _kernels.Leaves(
+        given=given, start=leaves.start, asked=leaves.asked, stretch_start=leaves.stretch_start,
+        stretches=_records(_kernels.STRETCH, len(leaves.low), low=leaves.low, high=leaves.high),
     )  # fmt: skip
 
 
-def _sums(ensemble: TreeEnsemble, cells: Cells) -> _kernels.Sums:
+def _case(
+    ensemble: TreeEnsemble, cells: Cells, ways: _Ways, y: Ints, norm: Norm, steps: int
+) -> _kernels.Case:
     kind = np.dtype(ensemble.sum_dtype)
     shares = np.ones(ensemble.n_outputs)
     if ensemble.aggregation == "mean":
@@ -264,10 +286,33 @@ def _sums(ensemble: TreeEnsemble, cells: Cells) -> _kernels.Sums:
     base = ensemble.base.astype(kind).astype(np.float64)
     largest = np.maximum.reduceat(np.abs(cells.value).max(axis=1), cells.root).sum()
     doubt = 4 * (len(cells.root) + 2) * np.finfo(kind).eps * (np.abs(base).max() + largest)
-    return (
-        base, shares, _order(ensemble),
-        np.asarray([kind == np.float32, ensemble.link == "sigmoid"], dtype=np.int64),
-        np.asarray([doubt]),
+    return _kernels.Case(
+        nodes=_records(
+            _kernels.NODE, len(cells.feature), feature=cells.feature, left=cells.left,
+            right=cells.right, cut=cells.cut, special=cells.special,
+        ),
+        table=cells.table, value=cells.value,
+        trees=_records(_kernels.TREE, len(cells.root), root=cells.root, output=cells.output),
+        cells=_records(
+            _kernels.CELL, len(cells.low), low=cells.low, high=cells.high,
+            border=cells.border_start[:-1],
+        ),
+        border_tree=cells.border_tree,
+        outputs=_records(_kernels.OUTPUT, len(base), offset=base, share=shares),
+        order=_order(ensemble), single=kind == np.float32, binary=ensemble.link == "sigmoid",
+        doubt=float(doubt), coordinate=ways.coordinates(cells), steps=steps,
+        **ways.room(cells, y, norm)._asdict(),
+    )  # fmt: skip
+
+
+def _states(case: _kernels.Case, number: int) -> _kernels.State:
+    trees, outputs = (number, len(case.trees)), (number, len(case.outputs))
+    return _kernels.State(
+        cell=np.zeros((number, len(case.features)), dtype=np.int64),
+        leaf=np.zeros(trees, dtype=np.int64), mark=np.zeros(trees, dtype=np.int64),
+        total=np.zeros(outputs), exact=np.zeros(outputs),
+        coordinates=_records(_kernels.COORDINATE, (number, len(case.coordinate))),
+        progress=_records(_kernels.PROGRESS, (number, 1)),
     )  # fmt: skip
 
 

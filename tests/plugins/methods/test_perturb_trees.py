@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from robreport_plugins.loaders.lightgbm_model import LightgbmLoader
 from robreport_plugins.loaders.xgboost_model import XgboostLoader
 from robreport_plugins.methods import _kernels
 from robreport_plugins.methods.perturb_trees import (
-    _model,
-    _sums,
+    _case,
+    _leaves,
+    _states,
     _Ways,
     nearest_other_leaf,
     smallest_in_cells,
@@ -387,30 +389,36 @@ def test_cells_send_rows_where_the_ensemble_does(seed: int) -> None:
         asked = np.diff(cells.start) > 1
         assert (model.leaves(np.where(asked, values, rows).astype(dtype)) == reached).all()
     total = np.empty(model.n_outputs)
-    sums = _sums(model, cells)
+    ways = _Ways(model, where, rows)
+    case = _case(model, cells, ways, np.zeros(len(rows), dtype=np.int64), Norm.L2, 1)
     for row, leaves in zip(rows, reached, strict=True):
-        given = _kernels.add_up(_model(cells), sums, leaves + cells.root, total)
+        given = _kernels.add_up(case, leaves + cells.root, total)
         assert (total == model.predict_raw(row[None])[0]).all()
         assert given == model.predict(row[None])[0]
 
 
-def kernel_weights(norm: int, case: Any) -> np.ndarray:
-    leaves, classes, ways, y = case
-    least, found = np.empty(len(ways.x)), np.empty_like(ways.x)
-    _kernels.nearest_leaves(
-        ways.x, ways.floor, ways.ceiling, y, classes, leaves.start, leaves.asked,
-        leaves.stretch_start, leaves.low, leaves.high, ways.unit, ways.kind, ways.group,
-        ways.group_start, ways.group_member, norm, least, found,
-    )  # fmt: skip
+def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put the plain functions in the place of the compiled ones, in all modules of the kernels."""
+    for path, module in list(sys.modules.items()):
+        if path.startswith(_kernels.__name__):
+            for name, kernel in list(vars(module).items()):
+                if hasattr(kernel, "py_func"):
+                    monkeypatch.setattr(module, name, kernel.py_func)
+
+
+def kernel_weights(norm: Norm, case: Any) -> np.ndarray:
+    leaves, classes, ways, cells, y = case
+    least, found = np.empty(len(ways.x)), ways.x.copy()
+    _kernels.nearest_leaves(ways.room(cells, y, norm), _leaves(leaves, classes), least, found)
     return least
 
 
 def one_tree(seed: int) -> Any:
     rng = np.random.default_rng(seed)
     model, where, x = some_ensemble(rng, 1, 4), some_space(rng), some_rows(rng, 3, np.float64)
-    ways = _Ways(model, where, x)
-    leaves = leaves_of(cells_of(model, x.dtype), WIDTH, ways.group)
-    return leaves, rng.integers(0, 3, len(leaves.node)), ways, model.predict(x)
+    ways, cells = _Ways(model, where, x), cells_of(model, x.dtype)
+    leaves = leaves_of(cells, WIDTH, ways.group)
+    return leaves, rng.integers(0, 3, len(leaves.node)), ways, cells, model.predict(x)
 
 
 @pytest.mark.kernel
@@ -418,15 +426,13 @@ def one_tree(seed: int) -> Any:
 def test_the_kernel_for_one_tree_equals_its_plain_twin(
     compiled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in () if compiled else ("_place", "_weigh", "_choice_fits", "_choose",
-                                     "_enter", "nearest_leaves"):  # fmt: skip
-        kernel = getattr(_kernels, name)
-        monkeypatch.setattr(_kernels, name, getattr(kernel, "py_func", kernel))
+    if not compiled:
+        uncompiled(monkeypatch)
     for seed in range(60 if compiled else 8):
-        case = leaves, classes, ways, y = one_tree(seed)
-        for norm in range(4):
+        case = leaves, classes, ways, _, y = one_tree(seed)
+        for number, norm in enumerate(NORMS):
             twin = [
-                leaf_loop.least_weight(leaves, classes, ways, row, int(own), norm)
+                leaf_loop.least_weight(leaves, classes, ways, row, int(own), number)
                 for row, own in enumerate(y)
             ]
             assert kernel_weights(norm, case) == pytest.approx(twin, rel=1e-12, abs=1e-300)
@@ -447,8 +453,22 @@ def test_the_uncompiled_search_finds_the_same(monkeypatch: pytest.MonkeyPatch) -
         return answers
 
     compiled = found()
-    for name, kernel in list(vars(_kernels).items()):
-        if hasattr(kernel, "py_func"):
-            monkeypatch.setattr(_kernels, name, kernel.py_func)
+    uncompiled(monkeypatch)
     for one, other in zip(compiled, found(), strict=True):
         assert np.array_equal(one, other)
+
+
+@pytest.mark.kernel
+def test_all_ensembles_are_of_one_type_to_the_kernels() -> None:
+    """Else each of these searches would be compiled for itself, which takes many seconds."""
+    import numba as nb
+
+    found = set()
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        dtype = rng.choice([np.float32, np.float64])
+        model, where, x = some_ensemble(rng, 4), some_space(rng), some_rows(rng, 2, dtype)
+        ways, cells = _Ways(model, where, x), cells_of(model, dtype)
+        case = _case(model, cells, ways, model.predict(x).astype(np.int64), Norm.L2, 10)
+        found.add((nb.typeof(case), nb.typeof(_states(case, 2)), nb.typeof(ways.choices(x))))
+    assert len(found) == 1
