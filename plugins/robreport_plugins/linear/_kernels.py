@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numba as nb
 import numpy as np
 import numpy.typing as npt
@@ -115,9 +117,34 @@ def descend(
 # ----------------------------------------------------------------------------------------- attack
 
 
-# Features whose weight is zero never move: `columns (m,)` names the others, `size (m,)` holds their
-# |w|. How far one can go in the direction that lowers ``y f`` is ``sense * x + offset``, or nothing
-# where that is negative: one row of `sense` and `offset (2, m)` for y = -1, one for y = +1.
+class Moves(NamedTuple):
+    """How the features can move that have a weight, the largest first.
+
+    Features whose weight is zero never move: ``columns (m,)`` names the others, ``size (m,)`` holds
+    their |w|. How far one can go in the direction that lowers ``y f`` is ``sense * x + offset``, or
+    nothing where that is negative: one row of `sense` and ``offset (2, m)`` for y = -1, one for +1.
+    """
+
+    columns: Indices
+    size: Floats
+    sense: Floats
+    offset: Floats
+
+
+class Breakpoints(NamedTuple):
+    """Of the coordinates that can move: |w| in units of the largest, room, level, what is left."""
+
+    scaled: Floats
+    limit: Floats
+    level: Floats
+    left: Floats
+
+
+@nb.njit(cache=True, nogil=True)
+def room(moves: Moves, row: Floats, label: float, j: int) -> float:
+    """Return how far coordinate j can go, of the row of a label; nothing where that is negative."""
+    side = 1 if label > 0.0 else 0
+    return float(moves.sense[side, j] * row[moves.columns[j]] + moves.offset[side, j])
 
 
 @nb.njit(cache=True, nogil=True, inline="never")
@@ -137,10 +164,7 @@ def first_at_least(eps: Floats, value: float) -> int:
 def gains_linf(
     x: Floats,
     y: Floats,
-    columns: Indices,
-    size: Floats,
-    sense: Floats,
-    offset: Floats,
+    moves: Moves,
     eps: Floats,
     guide: Indices,
     per_width: float,
@@ -151,6 +175,7 @@ def gains_linf(
     ``eps (k + 1,)`` ends with infinity. ``guide[c]`` is an index at or before the first eps that is
     at least the left end of cell c of equal cells, and that is at most k - 1.
     """
+    columns, size, sense, offset = moves
     k, m = eps.size - 1, columns.size
     last = float(guide.size - 1)
     # By the first eps that covers a coordinate's room: its gain at the limit, its gain per unit.
@@ -192,21 +217,17 @@ def gains_linf(
 def gains_l1(
     x: Floats,
     y: Floats,
-    columns: Indices,
-    size: Floats,
-    sense: Floats,
-    offset: Floats,
+    moves: Moves,
     eps: Floats,
     gain: Floats,
 ) -> None:
     """Fill ``gain (n, k)``: the radius goes to the largest weights first, each up to its room."""
-    k = eps.size
+    k, size = eps.size, moves.size
     for i in range(x.shape[0]):
         spent, gained = 0.0, 0.0
         at = 0
-        side = 1 if y[i] > 0.0 else 0
-        for j in range(columns.size):
-            limit = max(sense[side, j] * x[i, columns[j]] + offset[side, j], 0.0)
+        for j in range(size.size):
+            limit = max(room(moves, x[i], y[i], j), 0.0)
             while at < k and eps[at] - spent <= limit:
                 gain[i, at] = gained + size[j] * (eps[at] - spent)
                 at += 1
@@ -221,16 +242,7 @@ def gains_l1(
 
 @nb.njit(cache=True, nogil=True)
 def breakpoints(
-    values: Floats,
-    columns: Indices,
-    size: Floats,
-    sense: Floats,
-    offset: Floats,
-    squared: bool,
-    scaled: Floats,
-    limit: Floats,
-    level: Floats,
-    left: Floats,
+    row: Floats, label: float, moves: Moves, squared: bool, points: Breakpoints
 ) -> tuple[int, float]:
     """Return how many coordinates can move and the unit of their sizes, sorted by their level.
 
@@ -238,14 +250,15 @@ def breakpoints(
     (`squared`) or 1, and stands still from the level ``t = limit / speed`` on. ``left[j]`` is
     what the coordinates from j on gain together per unit of t.
     """
+    scaled, limit, level, left = points
     found = 0
     unit = 0.0
-    for j in range(columns.size):
-        free = sense[j] * values[columns[j]] + offset[j]
+    for j in range(moves.size.size):
+        free = room(moves, row, label, j)
         if free > 0.0:
             limit[found] = free
-            scaled[found] = size[j]
-            unit = max(unit, size[j])
+            scaled[found] = moves.size[j]
+            unit = max(unit, moves.size[j])
             found += 1
     m = 0
     for j in range(found):
@@ -257,10 +270,10 @@ def breakpoints(
             level[m] = limit[m] / part if squared else limit[m]
             m += 1
     order = np.argsort(level[:m])
-    parts, limits, levels = scaled[:m][order], limit[:m][order], level[:m][order]
-    scaled[:m] = parts
-    limit[:m] = limits
-    level[:m] = levels
+    parts, limits, levels = scaled[order], limit[order], level[order]
+    # Not one slice after the other, for whose errors numba would compile the formatting of text.
+    for j in range(m):
+        scaled[j], limit[j], level[j] = parts[j], limits[j], levels[j]
     total = 0.0
     for j in range(m - 1, -1, -1):
         total += scaled[j] * scaled[j] if squared else scaled[j]
@@ -272,10 +285,7 @@ def breakpoints(
 def gains_l2(
     x: Floats,
     y: Floats,
-    columns: Indices,
-    size: Floats,
-    sense: Floats,
-    offset: Floats,
+    moves: Moves,
     eps: Floats,
     gain: Floats,
     stretch: Floats,
@@ -286,13 +296,11 @@ def gains_l2(
     it is a quadratic function of the level, solved in closed form.
     """
     k = eps.size
-    scaled, limit = np.empty(columns.size), np.empty(columns.size)
-    level, left = np.empty(columns.size), np.empty(columns.size)
+    d = moves.size.size
+    points = Breakpoints(np.empty(d), np.empty(d), np.empty(d), np.empty(d))
+    scaled, limit, level, left = points
     for i in range(x.shape[0]):
-        side = 1 if y[i] > 0.0 else 0
-        m, unit = breakpoints(
-            x[i], columns, size, sense[side], offset[side], True, scaled, limit, level, left
-        )
+        m, unit = breakpoints(x[i], y[i], moves, True, points)
         at, gained, spent, reached = 0, 0.0, 0.0, 0.0
         for e in range(k):
             square = eps[e] * eps[e]
@@ -315,22 +323,17 @@ def gains_l2(
 def radii(
     x: Floats,
     y: Floats,
-    columns: Indices,
-    size: Floats,
-    sense: Floats,
-    offset: Floats,
+    moves: Moves,
     squared: bool,
     needed: Floats,
     radius: Floats,
 ) -> None:
     """Fill ``radius (n,)``: the least L2 (`squared`) or Linf radius that gains `needed`, or inf."""
-    scaled, limit = np.empty(columns.size), np.empty(columns.size)
-    level, left = np.empty(columns.size), np.empty(columns.size)
+    d = moves.size.size
+    points = Breakpoints(np.empty(d), np.empty(d), np.empty(d), np.empty(d))
+    scaled, limit, level, left = points
     for i in range(x.shape[0]):
-        side = 1 if y[i] > 0.0 else 0
-        m, unit = breakpoints(
-            x[i], columns, size, sense[side], offset[side], squared, scaled, limit, level, left
-        )
+        m, unit = breakpoints(x[i], y[i], moves, squared, points)
         radius[i] = np.inf
         gained, spent = 0.0, 0.0
         for at in range(m):
@@ -347,20 +350,17 @@ def radii(
 def radii_l1(
     x: Floats,
     y: Floats,
-    columns: Indices,
-    size: Floats,
-    sense: Floats,
-    offset: Floats,
+    moves: Moves,
     needed: Floats,
     radius: Floats,
 ) -> None:
     """Fill ``radius (n,)``: the least L1 radius that gains `needed`, infinity where none does."""
+    size = moves.size
     for i in range(x.shape[0]):
         radius[i] = np.inf
         spent, gained = 0.0, 0.0
-        side = 1 if y[i] > 0.0 else 0
-        for j in range(columns.size):
-            limit = max(sense[side, j] * x[i, columns[j]] + offset[side, j], 0.0)
+        for j in range(size.size):
+            limit = max(room(moves, x[i], y[i], j), 0.0)
             if needed[i] - gained <= size[j] * limit:
                 radius[i] = spent + max(needed[i] - gained, 0.0) / size[j]
                 break

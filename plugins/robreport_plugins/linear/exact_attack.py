@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,9 @@ from robreport import Norm
 from robreport_plugins.linear.linear_model import Floats, LinearModel, dual_length
 from robreport_plugins.linear.problem import checked_labels, checked_radius, checked_rows
 from robreport_plugins.methods.perturb_confine import confine
+
+if TYPE_CHECKING:
+    from robreport_plugins.linear._kernels import Moves
 
 # Lower and upper bound of the inputs, each a number or an array (d,).
 Bounds = tuple[Any, Any]
@@ -205,11 +208,11 @@ def _gains(
     moves = _moves(w, low, high)
     if grid.size and norm is Norm.Linf:
         guide, per_width = _guide(grid)
-        _kernels.gains_linf(x, y, *moves, np.append(grid, np.inf), guide, per_width, gain)
+        _kernels.gains_linf(x, y, moves, np.append(grid, np.inf), guide, per_width, gain)
     elif grid.size and norm is Norm.L1:
-        _kernels.gains_l1(x, y, *moves, grid, gain)
+        _kernels.gains_l1(x, y, moves, grid, gain)
     elif grid.size:
-        _kernels.gains_l2(x, y, *moves, grid, gain, stretch)
+        _kernels.gains_l2(x, y, moves, grid, gain, stretch)
     back = np.argsort(order, kind="stable")
     return gain[:, back], stretch[:, back]
 
@@ -227,13 +230,15 @@ def _guide(grid: Floats) -> tuple[npt.NDArray[np.int64], float]:
     return np.minimum(np.searchsorted(grid, edges), grid.size - 1), per_width
 
 
-def _moves(w: Floats, low: Floats, high: Floats) -> tuple[Any, Floats, Floats, Floats]:
-    """Return columns, sizes, sense and offset for the kernels, the largest weight first."""
+def _moves(w: Floats, low: Floats, high: Floats) -> Moves:
+    """Return how features can move, for the kernels, the largest weight first."""
+    from robreport_plugins.linear._kernels import Moves
+
     columns = _steepest(w)
     falls = np.stack([w[columns] < 0, w[columns] > 0])
     sense = np.where(falls, 1.0, -1.0)
     offset = np.where(falls, -low[columns], high[columns])
-    return columns, np.abs(w[columns]), sense, offset
+    return Moves(columns, np.abs(w[columns]), sense, offset)
 
 
 def _radii(
@@ -248,9 +253,9 @@ def _radii(
         if length > 0:
             found = clean / length
     elif norm is Norm.L1:
-        _kernels.radii_l1(x, y, *_moves(w, *limits), clean, found)
+        _kernels.radii_l1(x, y, _moves(w, *limits), clean, found)
     else:
-        _kernels.radii(x, y, *_moves(w, *limits), norm is Norm.L2, clean, found)
+        _kernels.radii(x, y, _moves(w, *limits), norm is Norm.L2, clean, found)
     return np.where(clean > 0, found, 0.0)
 
 

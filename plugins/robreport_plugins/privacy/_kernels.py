@@ -36,7 +36,8 @@ def squared_distances(
             for i in range(size):
                 step = row[i] - centre
                 partial[i] += step * step
-        out[start : start + size] = partial[:size]
+        for i in range(size):
+            out[start + i] = partial[i]
 
 
 @nb.njit(cache=True, nogil=True)
@@ -85,8 +86,8 @@ def sort_by_digits(
         from_keys, from_index, to_keys, to_index = to_keys, to_index, from_keys, from_index
         moves += 1
     if moves % 2 == 1:
-        keys[:] = spare_keys
-        index[:] = spare_index
+        for i in range(u):
+            keys[i], index[i] = spare_keys[i], spare_index[i]
 
 
 @nb.njit(cache=True, nogil=True)

@@ -233,7 +233,7 @@ def test_kernels_equal_their_plain_twins(case: Any) -> None:
 def test_uncompiled_kernels_equal_their_plain_twins(
     plain: bool, norm: Norm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = ("first_at_least", "gains_linf", "gains_l1", "breakpoints", "gains_l2", "radii",
+    names = ("room", "first_at_least", "gains_linf", "gains_l1", "breakpoints", "gains_l2", "radii",
              "radii_l1") if plain else ()  # fmt: skip
     for name in names:
         kernel = getattr(_kernels, name)
