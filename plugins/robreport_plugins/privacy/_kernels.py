@@ -36,8 +36,7 @@ def squared_distances(
             for i in range(size):
                 step = row[i] - centre
                 partial[i] += step * step
-        for i in range(size):
-            out[start + i] = partial[i]
+        out[start : start + size] = partial[:size]
 
 
 @nb.njit(cache=True, nogil=True)
