@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from robreport import Norm
-from robreport_plugins.methods.perturb import Attempt, Bounds, hits, outputs
+from robreport_plugins.methods.perturb import Attempt, Bounds, everyone, hits, outputs
 from robreport_plugins.methods.perturb_apgd import apgd, apgd_targeted
 from robreport_plugins.methods.perturb_fab import fab
 from robreport_plugins.methods.perturb_square import square
@@ -162,9 +162,7 @@ def autoattack(
     else:
         raise ValueError(f"version must be standard or random, found {version!r}")
     seeds = torch.randint(2**62, (len(attacks),), generator=generator).tolist()
-    left = torch.ones(len(x), dtype=torch.bool, device=x.device)
-    if among is not None:
-        left &= among
+    left = everyone(x, among)
     x_adv = x.clone()
     broken_by = torch.full_like(y, UNBROKEN)
     rows = torch.nonzero(left).squeeze(1)

@@ -14,6 +14,9 @@ from torch import Tensor
 
 from robreport import Norm
 
+# Divides without a zero; far below any gradient or step that float32 can carry.
+TINY = 1e-30
+
 
 def norms(delta: Tensor, norm: Norm) -> Tensor:
     """Return the size of each perturbation, ``(n,)``, in the given norm.
@@ -57,11 +60,9 @@ def project(delta: Tensor, norm: Norm, eps: float, low: Tensor, high: Tensor) ->
     (Croce and Hein, "Mind the box", ICML 2021, proposition 2.1). Both are found exactly, not by
     bisection.
     """
-    _check_radius(eps)
+    check_ball(norm, eps)
     if norm is Norm.Linf:
         return delta.clamp(-eps, eps).clamp(low, high)
-    if norm is Norm.L0:
-        raise ValueError("the L0 ball is not convex; project onto L1, L2 or Linf")
     flat = delta.flatten(1)
     sizes = flat.abs()
     room = _room(delta, low, high).flatten(1)
@@ -94,9 +95,7 @@ def linear_maximum(gradient: Tensor, norm: Norm, eps: float, low: Tensor, high: 
     coordinates are filled one after the other until the radius is used up (a fractional
     knapsack). A zero gradient gives zero.
     """
-    _check_radius(eps)
-    if norm is Norm.L0:
-        raise ValueError("the L0 ball is not convex; use L1, L2 or Linf")
+    check_ball(norm, eps)
     if norm is Norm.Linf:
         return (eps * gradient.sign()).clamp(low, high)
     room = _room(gradient, low, high).flatten(1)
@@ -134,20 +133,18 @@ def uniform_in_ball(
     L2: a normal direction times ``u ** (1 / d)``. L1: ``d`` exponential variates over the sum of
     ``d + 1``, with random signs (Barthe et al., Annals of Probability 33, 2005).
     """
-    _check_radius(eps)
+    check_ball(norm, eps)
     n, d = like.shape[0], math.prod(like.shape[1:])
     if norm is Norm.Linf:
         draw = torch.rand(n, d, generator=generator).mul_(2).sub_(1)
     elif norm is Norm.L2:
         draw = torch.randn(n, d, generator=generator)
-        draw /= torch.linalg.vector_norm(draw, dim=1, keepdim=True).clamp_min(1e-30)
+        draw /= torch.linalg.vector_norm(draw, dim=1, keepdim=True).clamp_min(TINY)
         draw *= torch.rand(n, 1, generator=generator) ** (1.0 / d)
-    elif norm is Norm.L1:
+    else:
         spacings = torch.empty(n, d + 1).exponential_(generator=generator)
         signs = torch.randint(0, 2, (n, d), generator=generator) * 2 - 1
         draw = spacings[:, :d] / spacings.sum(1, keepdim=True) * signs
-    else:
-        raise ValueError("the L0 ball has no uniform distribution; use L1, L2 or Linf")
     return draw.mul_(eps).to(device=like.device, dtype=like.dtype).view_as(like)
 
 
@@ -156,7 +153,24 @@ def unit_scale(sizes: Tensor) -> Tensor:
     return sizes / sizes.amax(1, keepdim=True).clamp_min(torch.finfo(sizes.dtype).tiny)
 
 
-def _check_radius(eps: float) -> None:
+def unit_direction(gradient: Tensor) -> Tensor:
+    """Return each gradient over its L2 norm, however small it is; zero where it is zero."""
+    flat = gradient.flatten(1)
+    flat = unit_scale(flat.abs()) * flat.sign()
+    size = torch.linalg.vector_norm(flat, dim=1, keepdim=True)
+    unit: Tensor = flat / size.clamp_min(TINY)
+    return unit.view_as(gradient)
+
+
+def column(values: Tensor, like: Tensor) -> Tensor:
+    """Return one value for each example, ``(n,)``, shaped to multiply ``(n, *shape)``."""
+    return values.view(-1, *[1] * (like.ndim - 1))
+
+
+def check_ball(norm: Norm, eps: float) -> None:
+    """Raise a ValueError unless there is a convex ball of this norm and radius."""
+    if norm is Norm.L0:
+        raise ValueError("the L0 ball is not convex; use L1, L2 or Linf")
     if not (math.isfinite(eps) and eps >= 0):
         raise ValueError(f"the radius must be finite and not negative, found {eps!r}")
 

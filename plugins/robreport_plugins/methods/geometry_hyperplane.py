@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from robreport import Norm
-from robreport_plugins.methods.geometry import unit_scale
+from robreport_plugins.methods.geometry import column, unit_scale
 
 # Entries of a normal below this share of its largest cannot carry a step in float32.
 LEAST_ENTRY = 1e-12
@@ -48,7 +48,7 @@ def shortest_step(normal: Tensor, rise: Tensor, norm: Norm, low: Tensor, high: T
     """
     if norm is Norm.L0:
         raise ValueError("the way onto a hyperplane is found in L1, L2 and Linf")
-    sign = normal.sign() * _rows(rise.sign(), normal)
+    sign = normal.sign() * column(rise.sign(), normal)
     room = torch.where(sign > 0, high, -low).expand_as(normal).flatten(1)
     raw = normal.flatten(1).abs()
     steep = unit_scale(raw)
@@ -66,10 +66,6 @@ def shortest_step(normal: Tensor, rise: Tensor, norm: Norm, low: Tensor, high: T
     else:
         moved = _together(steep, room, gain, torch.ones_like(steep) if norm is Norm.Linf else steep)
     return (moved * sign.flatten(1)).view_as(normal)
-
-
-def _rows(values: Tensor, like: Tensor) -> Tensor:
-    return values.view(-1, *[1] * (like.ndim - 1))
 
 
 def _together(steep: Tensor, room: Tensor, gain: Tensor, speed: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from robreport import ModelError
+from robreport import ModelError, Norm
 
 LossName = Literal["cross-entropy", "margin", "dlr"]
 Bounds = tuple[float | Tensor, float | Tensor]
@@ -61,6 +61,11 @@ def margin(logits: Tensor, y: Tensor) -> Tensor:
     return others.amax(1) - own.squeeze(1)
 
 
+def lead_over(logits: Tensor, y: Tensor, other: Tensor) -> Tensor:
+    """Return ``z[other] - z[y]`` for each example, ``(n,)``."""
+    return (logits.gather(1, other[:, None]) - logits.gather(1, y[:, None])).squeeze(1)
+
+
 def dlr(logits: Tensor, y: Tensor) -> Tensor:
     """Return the difference-of-logits ratio for each example, ``(n,)``.
 
@@ -81,7 +86,7 @@ def targeted_dlr(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
     fourth (Croce and Hein, 2020, equation 7). With fewer than four classes it is the numerator
     alone: a ratio to logits that are themselves in the numerator rises without any success.
     """
-    lead = (logits.gather(1, target[:, None]) - logits.gather(1, y[:, None])).squeeze(1)
+    lead = lead_over(logits, y, target)
     if logits.shape[1] < 4:
         return lead
     top = logits.topk(4, dim=1).values
@@ -162,6 +167,38 @@ def input_gradient(
     return logits.detach(), values.detach(), gradient
 
 
+def class_gradients(
+    module: nn.Module, x: Tensor, y: Tensor, others: Tensor, name: str
+) -> tuple[Tensor, Iterator[tuple[Tensor, Tensor]]]:
+    """Return the logits, and for each of some classes ``(z[other] - z[y], its gradient)``.
+
+    Parameters
+    ----------
+    module, x, name
+        As for `input_gradient`.
+    y : Tensor (n,) of int64
+    others : Tensor (n, m) of int64, m >= 1
+        The classes of each example, one column after the other: one forward pass serves all.
+
+    Raises
+    ------
+    ModelError
+        As for `input_gradient`.
+    """
+    leaf = x.detach().requires_grad_(True)
+    logits = module(leaf)
+    check_differentiable(logits)
+
+    def each() -> Iterator[tuple[Tensor, Tensor]]:
+        for left, other in zip(reversed(range(others.shape[1])), others.unbind(1), strict=True):
+            lead = lead_over(logits, y, other)
+            (gradient,) = torch.autograd.grad(lead.sum(), leaf, retain_graph=left > 0)
+            check_finite(gradient, name)
+            yield lead.detach(), gradient
+
+    return logits.detach(), each()
+
+
 def check_differentiable(logits: Tensor) -> None:
     """Raise a ModelError unless the outputs depend on the inputs that ask for gradients."""
     if not logits.requires_grad:
@@ -184,6 +221,22 @@ def check_finite(gradient: Tensor, name: str) -> None:
             )
 
 
+def likely_others(logits: Tensor, y: Tensor, most: int) -> Tensor:
+    """Return the classes other than y, most likely first: at most `most`, and at most k - 1.
+
+    Parameters
+    ----------
+    logits : Tensor (n, k)
+    y : Tensor (n,) of int64
+
+    Returns
+    -------
+    Tensor (n, m) of int64
+    """
+    others = logits.scatter(1, y[:, None], -torch.inf)
+    return others.topk(min(most, logits.shape[1] - 1), dim=1).indices
+
+
 def outputs(module: nn.Module, x: Tensor) -> Tensor:
     """Return the logits, ``(n, k)``, without a graph for gradients."""
     with torch.no_grad():
@@ -194,7 +247,30 @@ def outputs(module: nn.Module, x: Tensor) -> Tensor:
 def hits(logits: Tensor, y: Tensor, targeted: bool = False) -> Tensor:
     """Return where a wrong class (the target) leads by more than rounding explains, ``(n,)``."""
     lead = margin(logits, y)
-    return (-lead if targeted else lead) > CLEAR_LEAD * logits.abs().amax(1)
+    return (-lead if targeted else lead) > least_lead(logits)
+
+
+def least_lead(logits: Tensor) -> Tensor:
+    """Return the lead that rounding explains, ``(n,)``."""
+    return CLEAR_LEAD * logits.abs().amax(1)
+
+
+def everyone(x: Tensor, among: Tensor | None) -> Tensor:
+    """Return which examples are to be attacked, ``(n,)`` of bool: all, or those asked for."""
+    chosen = torch.ones(len(x), dtype=torch.bool, device=x.device)
+    return chosen if among is None else chosen & among
+
+
+def let_go(stay: Tensor) -> bool:
+    """Whether so many examples are finished that the batch is better built anew without them."""
+    return int(stay.sum()) <= (1 - LEAVE_SHARE) * len(stay)
+
+
+def check_counts(**counts: int) -> None:
+    """Raise a ValueError, naming the count, unless each is at least 1."""
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{name} must be at least 1, found {count}")
 
 
 def full_box(x: Tensor, bounds: Bounds | None) -> tuple[Tensor, Tensor]:
@@ -202,3 +278,13 @@ def full_box(x: Tensor, bounds: Bounds | None) -> tuple[Tensor, Tensor]:
     low, high = (-torch.inf, torch.inf) if bounds is None else bounds
     ends = [torch.as_tensor(end, dtype=x.dtype, device=x.device) for end in (low, high)]
     return torch.minimum(x, ends[0]), torch.maximum(x, ends[1])
+
+
+def room_in_ball(
+    x: Tensor, norm: Norm, eps: float, bounds: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Return (low, high) narrowed to a ball where that is a box too: in Linf."""
+    low, high = bounds
+    if norm is not Norm.Linf:
+        return low, high
+    return torch.maximum(low, x - eps), torch.minimum(high, x + eps)

@@ -8,14 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from robreport import Norm
-from robreport_plugins.methods.geometry import project, uniform_in_ball
+from robreport_plugins.methods.geometry import check_ball, project, uniform_in_ball
 from robreport_plugins.methods.perturb import (
     LOSSES,
     Attempt,
     Bounds,
     LossName,
+    check_counts,
+    everyone,
     frozen,
     full_box,
+    likely_others,
     outputs,
     targeted_dlr,
 )
@@ -91,7 +94,8 @@ def apgd(
     best point so far suggests, projected exactly onto ball and bounds, first in wider balls.
     Examples that are not broken come back as the point of the highest loss.
     """
-    _check(norm, steps=steps, restarts=restarts, eot=eot)
+    check_ball(norm, eps)
+    check_counts(steps=steps, restarts=restarts, eot=eot)
     chosen = LOSSES[loss]
 
     def value(logits: Tensor, y: Tensor, _: Tensor) -> Tensor:
@@ -139,7 +143,8 @@ def apgd_targeted(
     ModelError, ValueError
         As for `apgd`.
     """
-    _check(norm, steps=steps, restarts=restarts, eot=eot, classes=classes)
+    check_ball(norm, eps)
+    check_counts(steps=steps, restarts=restarts, eot=eot, classes=classes)
     search = _Search(
         module, x, y, norm, eps, bounds, steps, targeted_dlr, "targeted DLR", False, eot,
         early_stop, among,
@@ -150,30 +155,6 @@ def apgd_targeted(
     targets = y[:, None].repeat(1, ranked.shape[1])
     targets[rows] = ranked
     return search.run((t for t in targets.unbind(1) for _ in range(restarts)), generator)
-
-
-def likely_others(logits: Tensor, y: Tensor, most: int) -> Tensor:
-    """Return the classes other than y, most likely first: at most `most`, and at most k - 1.
-
-    Parameters
-    ----------
-    logits : Tensor (n, k)
-    y : Tensor (n,) of int64
-
-    Returns
-    -------
-    Tensor (n, m) of int64
-    """
-    others = logits.scatter(1, y[:, None], -torch.inf)
-    return others.topk(min(most, logits.shape[1] - 1), dim=1).indices
-
-
-def _check(norm: Norm, **counts: int) -> None:
-    if norm is Norm.L0:
-        raise ValueError("the L0 ball is not convex; use L1, L2 or Linf")
-    for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"{name} must be at least 1, found {count}")
 
 
 class _Search:
@@ -199,9 +180,7 @@ class _Search:
         self.low, self.high = full_box(x, bounds)
         self.steps, self.loss, self.name = steps, loss, name
         self.targeted, self.eot, self.early_stop = targeted, eot, early_stop
-        self.left = torch.ones(len(x), dtype=torch.bool, device=x.device)
-        if among is not None:
-            self.left &= among
+        self.left = everyone(x, among)
         self.gradients = 0
         self.queries = 0
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from robreport import Norm
-from robreport_plugins.methods.geometry import norms, project, unit_scale
-from robreport_plugins.methods.perturb import LEAVE_SHARE, hits, input_gradient, outputs
+from robreport_plugins.methods.geometry import norms, project, unit_direction
+from robreport_plugins.methods.perturb import hits, input_gradient, let_go, outputs, room_in_ball
 
 # (logits, true class, target) to one value for each example; higher is closer to success.
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -69,10 +69,7 @@ class Ascent:
         self.module, self.norm, self.eps = module, norm, eps
         self.loss, self.name, self.targeted, self.eot = loss, name, targeted, eot
         self.x, self.y, self.target = x, y, target
-        self.low, self.high = bounds
-        if norm is Norm.Linf:
-            self.low = torch.maximum(self.low, x - eps)
-            self.high = torch.minimum(self.high, x + eps)
+        self.low, self.high = room_in_ball(x, norm, eps, bounds)
         self.length = self._column(2 * eps)
         self.gradients = 0
         self.queries = 0
@@ -111,7 +108,7 @@ class Ascent:
                 self._check(marks[step])
             if early_stop:
                 stay = ~claimed[self.where]
-                if int(stay.sum()) <= (1 - LEAVE_SHARE) * len(stay):
+                if let_go(stay):
                     self._keep(stay)
                     if len(self.where) == 0:
                         return found, claimed
@@ -213,10 +210,7 @@ class Ascent:
                 point.sub_(before, alpha=1 - NEW_SHARE).clamp_(self.low, self.high)
             self.adv = point
             return
-        flat = self.gradient.flatten(1)
-        flat = unit_scale(flat.abs()) * flat.sign()
-        size = torch.linalg.vector_norm(flat, dim=1, keepdim=True).clamp_min(1e-30)
-        point = self._inside(adv + (flat / size).view_as(adv) * self.length)
+        point = self._inside(adv + unit_direction(self.gradient) * self.length)
         if not first:
             point = adv + NEW_SHARE * (point - adv) + (1 - NEW_SHARE) * (adv - before)
             point = self._inside(point)

@@ -6,16 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from robreport import Norm
-from robreport_plugins.methods.geometry import uniform_in_ball
+from robreport_plugins.methods.geometry import column, uniform_in_ball
 from robreport_plugins.methods.geometry_hyperplane import shortest_step
-from robreport_plugins.methods.perturb import Attempt, Bounds, frozen
+from robreport_plugins.methods.perturb import Attempt, Bounds
 from robreport_plugins.methods.perturb_screen import screen, towards
-from robreport_plugins.methods.perturb_smallest import (
-    Smallest,
-    check_steps,
-    column,
-    inner,
-)
+from robreport_plugins.methods.perturb_smallest import Smallest, inner, search_smallest
 
 # Share of the old linearisation in the average. Without it the walk zigzags over the kinks of a
 # ReLU network and ends in the wrong place.
@@ -86,14 +81,10 @@ def closest(
        towards the class that was best.
     4. A last walk from the best point with small s, and a bisection towards x.
     """
-    check_steps(steps)
     record = Smallest(module, x, y, norm, bounds, (Norm.L1, Norm.L2, Norm.Linf))
-    with frozen(module):
-        rows, logits = record.open()
-        if len(rows):
-            _Walks(record, rows, logits).spend(steps, generator)
-            record.tighten()
-    return record.attempt()
+    return search_smallest(
+        record, steps, lambda rows, logits: _Walks(record, rows, logits).spend(steps, generator)
+    )
 
 
 class _Walks:

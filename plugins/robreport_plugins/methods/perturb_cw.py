@@ -8,26 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from robreport import Norm
-from robreport_plugins.methods.geometry import norms
-from robreport_plugins.methods.perturb import Attempt, Bounds, frozen
-from robreport_plugins.methods.perturb_penalty import Constants, Progress
-from robreport_plugins.methods.perturb_screen import Screen, screen, try_first
-from robreport_plugins.methods.perturb_smallest import (
-    TINY,
-    Smallest,
-    check_steps,
-    column,
-)
+from robreport_plugins.methods.geometry import TINY, column, norms
+from robreport_plugins.methods.perturb import Attempt, Bounds, check_counts
+from robreport_plugins.methods.perturb_penalty import FIRST, Descent, search_constants
+from robreport_plugins.methods.perturb_screen import screen
+from robreport_plugins.methods.perturb_smallest import Probe, Smallest, search_smallest
 
 # Adam's memories of the gradient and of its square.
 SLOW, SLOWER = 0.9, 0.999
 # Adam's first step in each coordinate, in root-mean-square coordinates of the linearised optimum;
 # it falls along half a cosine to nothing.
 STEP = 0.6
-# The first constant, in those that a linear model needs.
-FIRST = 1.5
-# How often a search asks which examples still get better.
-CHECKS = 5
 
 
 def cw(
@@ -78,76 +69,46 @@ def cw(
     the scales of data and logits do not matter; later searches start from the best point; an
     example leaves a search when its loss stops falling; a bisection towards x closes the attack.
     """
-    check_steps(steps)
-    if searches < 1:
-        raise ValueError(f"searches must be at least 1, found {searches}")
+    check_counts(searches=searches)
     record = Smallest(module, x, y, norm, bounds, (Norm.L2,))
-    with frozen(module):
-        rows, logits = record.open()
-        if len(rows):
-            nearest = screen(record, rows, logits, steps)
-            count = min(searches, max(1, steps // CHECKS))
-            _search(record, rows, nearest, steps, count)
-            record.tighten()
-    return record.attempt()
+    return search_smallest(
+        record, steps, lambda rows, logits: _search(record, rows, logits, steps, searches)
+    )
 
 
-def _search(record: Smallest, rows: Tensor, nearest: Screen, steps: int, searches: int) -> None:
-    x = record.x[rows]
-    start = try_first(record, rows, nearest)
-    left = steps - nearest.taken
+def _search(record: Smallest, rows: Tensor, logits: Tensor, steps: int, searches: int) -> None:
+    nearest = screen(record, rows, logits, steps)
     size = nearest.distance
-    unit = STEP * size / math.sqrt(max(1, x[0].numel()))
-    constants = Constants(FIRST * 2 * size.square() / nearest.gap.clamp_min(TINY))
-    for turn in range(searches):
-        length = left // searches + (turn < left % searches)
-        adam = _Adam(record, rows, constants.value, unit)
-        constants.narrow(adam.run(start, length))
-        known = torch.isfinite(record.size[rows])
-        start = torch.where(column(known, x), record.best[rows] - x, start)
+    unit = STEP * size / math.sqrt(max(1, record.x[0].numel()))
+    first = FIRST * 2 * size.square() / nearest.gap.clamp_min(TINY)
+    search_constants(
+        record, rows, nearest, steps, searches, first,
+        lambda constants, start: _Adam(record, rows, constants, unit, start),
+    )  # fmt: skip
 
 
-class _Adam:
-    """One search, with the constants given: the examples still in play, shrinking."""
+class _Adam(Descent):
+    """Adam on the perturbation, projected onto the bounds."""
 
-    def __init__(self, record: Smallest, rows: Tensor, constants: Tensor, unit: Tensor) -> None:
-        self.record, self.rows, self.constants, self.unit = record, rows, constants, unit
-        self.where = torch.arange(len(rows), device=rows.device)
+    _rows = (*Descent._rows, "mean", "square")
 
-    def run(self, start: Tensor, length: int) -> Tensor:
-        """Return where the search met an adversarial."""
-        found = torch.zeros(len(start), dtype=torch.bool, device=start.device)
-        delta, mean, square = start, torch.zeros_like(start), torch.zeros_like(start)
-        progress = Progress(self.unit)
-        check = max(1, length // CHECKS)
-        for k in range(length):
-            x = self.record.x[self.rows]
-            probe = self.record.probe(self.rows, self.record.inside(self.rows, x + delta))
-            found[self.where[probe.hit]] = True
-            hinge = torch.where(probe.hit, 0.0, -probe.value).clamp_min(0)
-            progress.note(norms(delta, Norm.L2).square() + self.constants * hinge)
-            weight = torch.where(probe.hit, 0.0, self.constants)
-            slope = 2 * delta - column(weight, delta) * probe.gradient
-            mean = SLOW * mean + (1 - SLOW) * slope
-            square = SLOWER * square + (1 - SLOWER) * slope.square()
-            fall = (1 + math.cos(math.pi * k / length)) / 2
-            pace = mean / (1 - SLOW ** (k + 1))
-            spread = (square / (1 - SLOWER ** (k + 1))).sqrt()
-            step = pace / spread.clamp_min(TINY) * column(self.unit * fall, delta)
-            delta = self.record.inside(self.rows, x + delta - step) - x
-            if (k + 1) % check == 0 and k + 1 < length:
-                stay = progress.going_on()
-                if not bool(stay.all()):
-                    progress.keep(stay)
-                    self._keep(stay)
-                    delta, mean, square = delta[stay], mean[stay], square[stay]
-                if len(self.rows) == 0:
-                    return found
-        x = self.record.x[self.rows]
-        hit = self.record.try_out(self.rows, self.record.inside(self.rows, x + delta))
-        found[self.where[hit]] = True
-        return found
+    def __init__(
+        self, record: Smallest, rows: Tensor, constants: Tensor, unit: Tensor, start: Tensor
+    ) -> None:
+        super().__init__(record, rows, constants, unit, start)
+        self.mean, self.square = torch.zeros_like(start), torch.zeros_like(start)
 
-    def _keep(self, stay: Tensor) -> None:
-        self.rows, self.where = self.rows[stay], self.where[stay]
-        self.constants, self.unit = self.constants[stay], self.unit[stay]
+    def advance(self, k: int, length: int) -> tuple[Probe, Tensor]:
+        x, delta = self.record.x[self.rows], self.delta
+        probe = self.record.probe(self.rows, self.at(delta))
+        loss = norms(delta, Norm.L2).square() + self.shortfall(probe)
+        weight = torch.where(probe.hit, 0.0, self.constants)
+        slope = 2 * delta - column(weight, delta) * probe.gradient
+        self.mean = SLOW * self.mean + (1 - SLOW) * slope
+        self.square = SLOWER * self.square + (1 - SLOWER) * slope.square()
+        fall = (1 + math.cos(math.pi * k / length)) / 2
+        pace = self.mean / (1 - SLOW ** (k + 1))
+        spread = (self.square / (1 - SLOWER ** (k + 1))).sqrt()
+        step = pace / spread.clamp_min(TINY) * column(self.unit * fall, delta)
+        self.delta = self.record.inside(self.rows, x + delta - step) - x
+        return probe, loss

@@ -8,16 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from robreport import Norm
-from robreport_plugins.methods.geometry import norms
-from robreport_plugins.methods.perturb import Attempt, Bounds, cross_entropy, frozen
-from robreport_plugins.methods.perturb_screen import Screen, screen, try_first
-from robreport_plugins.methods.perturb_smallest import (
-    TINY,
-    Smallest,
-    check_steps,
-    column,
-    direction,
-)
+from robreport_plugins.methods.geometry import TINY, column, norms
+from robreport_plugins.methods.perturb import Attempt, Bounds, cross_entropy
+from robreport_plugins.methods.perturb_screen import screen, try_first
+from robreport_plugins.methods.perturb_smallest import Smallest, direction, search_smallest
 
 # The step falls along half a cosine to this share of the first.
 LAST_STEP = 0.01
@@ -72,25 +66,21 @@ def ddn(
     its size, instead of 1, is the first radius and 1.5 times that the unit of the steps, so that
     the scale of the data does not matter; and a bisection towards x closes the search.
     """
-    check_steps(steps)
     record = Smallest(module, x, y, norm, bounds, (Norm.L2,))
-    with frozen(module):
-        rows, logits = record.open()
-        if len(rows):
-            nearest = screen(record, rows, logits, steps)
-            _descend(record, rows, nearest, steps, change, generator)
-            record.tighten()
-    return record.attempt()
+    return search_smallest(
+        record, steps, lambda rows, logits: _descend(record, rows, logits, steps, change, generator)
+    )
 
 
 def _descend(
     record: Smallest,
     rows: Tensor,
-    nearest: Screen,
+    logits: Tensor,
     steps: int,
     change: float,
     generator: torch.Generator | None,
 ) -> None:
+    nearest = screen(record, rows, logits, steps)
     x, y = record.x[rows], record.y[rows]
     unit = UNIT * nearest.distance
     radius, delta = nearest.distance, try_first(record, rows, nearest)

@@ -6,21 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from robreport import Norm
-from robreport_plugins.methods.geometry import norms
+from robreport_plugins.methods.geometry import column, norms
 from robreport_plugins.methods.geometry_hyperplane import shortest_step
-from robreport_plugins.methods.perturb import (
-    Attempt,
-    Bounds,
-    check_differentiable,
-    check_finite,
-    frozen,
-)
+from robreport_plugins.methods.perturb import Attempt, Bounds, class_gradients, likely_others
 from robreport_plugins.methods.perturb_smallest import (
     OVERSHOOT,
     Smallest,
-    check_steps,
-    column,
     inner,
+    search_smallest,
 )
 
 # A step aims at a lead of this share of the first gap: mere hundredths of ever smaller steps would
@@ -73,23 +66,19 @@ def deepfool(
     are the smallest in the box (exact for box and hyperplane together), not clipped afterwards,
     and a bisection towards x closes the search. Examples leave the batch when they are broken.
     """
-    check_steps(steps)
     if candidates < 2:
         raise ValueError(f"candidates must be at least 2, found {candidates}")
     record = Smallest(module, x, y, norm, bounds, (Norm.L2, Norm.Linf))
-    with frozen(module):
-        rows, logits = record.open()
-        if len(rows):
-            wrong = logits.scatter(1, y[rows][:, None], -torch.inf)
-            rivals = wrong.topk(min(candidates, wrong.shape[1]) - 1, dim=1).indices
-            gaps = logits.gather(1, y[rows][:, None]) - logits.gather(1, rivals)
-            lead = LEAST_LEAD * gaps + 2 * record.least_lead[rows][:, None]
-            _cross(record, rows, rivals, lead, steps)
-            record.tighten()
-    return record.attempt()
+    return search_smallest(
+        record, steps, lambda rows, logits: _cross(record, rows, logits, steps, candidates)
+    )
 
 
-def _cross(record: Smallest, rows: Tensor, rivals: Tensor, lead: Tensor, steps: int) -> None:
+def _cross(record: Smallest, rows: Tensor, logits: Tensor, steps: int, candidates: int) -> None:
+    own = record.y[rows][:, None]
+    rivals = likely_others(logits, record.y[rows], candidates - 1)
+    gaps = logits.gather(1, own) - logits.gather(1, rivals)
+    lead = LEAST_LEAD * gaps + 2 * record.least_lead[rows][:, None]
     total = torch.zeros_like(record.x[rows])
     at = record.x[rows]
     for _ in range(steps):
@@ -106,21 +95,14 @@ def _cross(record: Smallest, rows: Tensor, rivals: Tensor, lead: Tensor, steps: 
 
 def _nearest(record: Smallest, rows: Tensor, rivals: Tensor, lead: Tensor, at: Tensor) -> Tensor:
     """Return the smallest of the steps onto the boundaries with the rivals."""
-    leaf = at.detach().requires_grad_(True)
-    logits = record.module(leaf)
-    check_differentiable(logits)
-    own = logits.gather(1, record.y[rows][:, None])
-    leads = logits.gather(1, rivals) - own
+    _, leads = class_gradients(record.module, at, record.y[rows], rivals, "margin")
     low, high = record.low[rows] - at, record.high[rows] - at
     best = torch.zeros_like(at)
-    shortest = torch.full_like(leads[:, 0], torch.inf)
-    count = rivals.shape[1]
-    for rank in range(count):
-        (gradient,) = torch.autograd.grad(leads[:, rank].sum(), leaf, retain_graph=rank + 1 < count)
+    shortest = torch.full_like(lead[:, 0], torch.inf)
+    for wanted, (there, gradient) in zip(lead.unbind(1), leads, strict=True):
         record.gradients += len(rows)
-        check_finite(gradient, "margin")
         record.note_rounding(rows, at, gradient)
-        gap = (lead[:, rank] - leads[:, rank].detach()).clamp_min(0)
+        gap = (wanted - there).clamp_min(0)
         step = record.bounded(shortest_step(gradient, gap, record.norm, low, high))
         # A boundary that the box keeps out of reach counts as far, its corner as a last resort.
         short = inner(gradient, step) < 0.99 * gap

@@ -6,24 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from robreport import Norm
-from robreport_plugins.methods.geometry import norms
-from robreport_plugins.methods.perturb import Attempt, Bounds, frozen
-from robreport_plugins.methods.perturb_penalty import Constants, Progress
-from robreport_plugins.methods.perturb_screen import Screen, screen, try_first
-from robreport_plugins.methods.perturb_smallest import (
-    TINY,
-    Smallest,
-    check_steps,
-    column,
-)
+from robreport_plugins.methods.geometry import TINY, column, norms
+from robreport_plugins.methods.perturb import Attempt, Bounds, check_counts
+from robreport_plugins.methods.perturb_penalty import FIRST, Descent, search_constants
+from robreport_plugins.methods.perturb_screen import screen
+from robreport_plugins.methods.perturb_smallest import Probe, Smallest, search_smallest
 
 # The first step of the descent, in units of the largest coordinate of the linearised optimum; it
 # falls with the square root of what is left of the search.
 STEP = 0.005
-# The first constant, in those that a linear model needs.
-FIRST = 1.5
-# How often a search asks which examples still get better.
-CHECKS = 5
 
 
 def ead(
@@ -68,88 +59,57 @@ def ead(
     times step; later searches start from the best point; an example leaves a search when its loss
     stops falling; a bisection towards x closes the attack.
     """
-    check_steps(steps)
-    if searches < 1:
-        raise ValueError(f"searches must be at least 1, found {searches}")
+    check_counts(searches=searches)
     if not weight >= 0:
         raise ValueError(f"weight must not be negative, found {weight}")
     record = Smallest(module, x, y, norm, bounds, (Norm.L1,))
-    with frozen(module):
-        rows, logits = record.open()
-        if len(rows):
-            nearest = screen(record, rows, logits, steps)
-            count = min(searches, max(1, steps // CHECKS))
-            _search(record, rows, nearest, steps, count, weight)
-            record.tighten()
-    return record.attempt()
+    return search_smallest(
+        record, steps, lambda rows, logits: _search(record, rows, logits, steps, searches, weight)
+    )
 
 
 def _search(
-    record: Smallest, rows: Tensor, nearest: Screen, steps: int, searches: int, weight: float
+    record: Smallest, rows: Tensor, logits: Tensor, steps: int, searches: int, weight: float
 ) -> None:
-    x = record.x[rows]
-    start = try_first(record, rows, nearest)
-    left = steps - nearest.taken
+    nearest = screen(record, rows, logits, steps)
     unit = nearest.steps[0].flatten(1).abs().amax(1).clamp_min(TINY)
-    constants = Constants(
-        FIRST * (weight + 2) * nearest.distance / unit / nearest.gap.clamp_min(TINY)
-    )
-    for turn in range(searches):
-        length = left // searches + (turn < left % searches)
-        shrinkage = _Shrinkage(record, rows, constants.value, unit, weight)
-        constants.narrow(shrinkage.run(start, length))
-        known = torch.isfinite(record.size[rows])
-        start = torch.where(column(known, x), record.best[rows] - x, start)
+    first = FIRST * (weight + 2) * nearest.distance / unit / nearest.gap.clamp_min(TINY)
+    search_constants(
+        record, rows, nearest, steps, searches, first,
+        lambda constants, start: _Shrinkage(record, rows, constants, unit, start, weight),
+    )  # fmt: skip
 
 
-class _Shrinkage:
-    """One search, with the constants given: the examples still in play, shrinking."""
+class _Shrinkage(Descent):
+    """Steps along the gradient with momentum, each shrunk coordinate by coordinate."""
+
+    _rows = (*Descent._rows, "ahead")
 
     def __init__(
-        self, record: Smallest, rows: Tensor, constants: Tensor, unit: Tensor, weight: float
+        self,
+        record: Smallest,
+        rows: Tensor,
+        constants: Tensor,
+        unit: Tensor,
+        start: Tensor,
+        weight: float,
     ) -> None:
-        self.record, self.rows, self.constants = record, rows, constants
-        self.unit, self.weight = unit, weight
-        self.where = torch.arange(len(rows), device=rows.device)
+        super().__init__(record, rows, constants, unit, start)
+        self.ahead, self.weight = start, weight
 
-    def run(self, start: Tensor, length: int) -> Tensor:
-        """Return where the search met an adversarial."""
-        found = torch.zeros(len(start), dtype=torch.bool, device=start.device)
-        delta = ahead = start
-        progress = Progress(self.unit)
-        check = max(1, length // CHECKS)
-        for k in range(length):
-            x, unit = self.record.x[self.rows], column(self.unit, start)
-            ahead = self.record.inside(self.rows, x + ahead) - x
-            probe = self.record.probe(self.rows, x + ahead)
-            found[self.where[probe.hit]] = True
-            progress.note(self._loss(ahead, probe.value, probe.hit))
-            constants = torch.where(probe.hit, 0.0, self.constants)
-            slope = 2 * ahead / unit - column(constants, ahead) * unit * probe.gradient
-            step = STEP * (1 - k / length) ** 0.5
-            moved = ahead - step * unit * slope
-            shrunk = moved.sign() * (moved.abs() - step * self.weight * unit).clamp_min(0)
-            shrunk = self.record.inside(self.rows, x + shrunk) - x
-            ahead = shrunk + k / (k + 3) * (shrunk - delta)
-            delta = shrunk
-            if (k + 1) % check == 0 and k + 1 < length:
-                stay = progress.going_on()
-                if not bool(stay.all()):
-                    progress.keep(stay)
-                    self._keep(stay)
-                    delta, ahead = delta[stay], ahead[stay]
-                if len(self.rows) == 0:
-                    return found
-        x = self.record.x[self.rows]
-        hit = self.record.try_out(self.rows, self.record.inside(self.rows, x + delta))
-        found[self.where[hit]] = True
-        return found
-
-    def _loss(self, delta: Tensor, value: Tensor, hit: Tensor) -> Tensor:
-        u = delta / column(self.unit, delta)
+    def advance(self, k: int, length: int) -> tuple[Probe, Tensor]:
+        unit = column(self.unit, self.delta)
+        ahead = self.cut(self.ahead)
+        probe = self.record.probe(self.rows, self.record.x[self.rows] + ahead)
+        u = ahead / unit
         size = norms(u, Norm.L2).square() + self.weight * norms(u, Norm.L1)
-        return size + self.constants * torch.where(hit, 0.0, -value).clamp_min(0)
-
-    def _keep(self, stay: Tensor) -> None:
-        self.rows, self.where = self.rows[stay], self.where[stay]
-        self.constants, self.unit = self.constants[stay], self.unit[stay]
+        loss = size + self.shortfall(probe)
+        constants = torch.where(probe.hit, 0.0, self.constants)
+        slope = 2 * ahead / unit - column(constants, ahead) * unit * probe.gradient
+        step = STEP * (1 - k / length) ** 0.5
+        moved = ahead - step * unit * slope
+        shrunk = moved.sign() * (moved.abs() - step * self.weight * unit).clamp_min(0)
+        shrunk = self.cut(shrunk)
+        self.ahead = shrunk + k / (k + 3) * (shrunk - self.delta)
+        self.delta = shrunk
+        return probe, loss

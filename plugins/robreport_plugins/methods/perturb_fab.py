@@ -6,23 +6,25 @@ import torch
 from torch import Tensor, nn
 
 from robreport import Norm
-from robreport_plugins.methods.geometry import norms, uniform_in_ball
+from robreport_plugins.methods.geometry import TINY, column, norms, uniform_in_ball
 from robreport_plugins.methods.geometry_hyperplane import shortest_step
 from robreport_plugins.methods.perturb import (
-    CLEAR_LEAD,
-    LEAVE_SHARE,
     Attempt,
     Bounds,
-    check_differentiable,
-    check_finite,
+    check_counts,
+    class_gradients,
+    everyone,
     frozen,
-    full_box,
     hits,
     input_gradient,
+    lead_over,
+    least_lead,
+    let_go,
+    likely_others,
     margin,
     outputs,
 )
-from robreport_plugins.methods.perturb_apgd import likely_others
+from robreport_plugins.methods.perturb_smallest import Nearest
 
 # Croce and Hein, 2020: at most this weight on the way from the input itself, this much beyond
 # the boundary, this share kept of a perturbation that was enough; random starts at half the
@@ -104,9 +106,7 @@ def fab(
     """
     if norm is Norm.L0:
         raise ValueError("FAB is defined in L1, L2 and Linf")
-    for name, count in (("steps", steps), ("restarts", restarts), ("classes", classes)):
-        if count is not None and count < 1:
-            raise ValueError(f"{name} must be at least 1, found {count}")
+    check_counts(steps=steps, restarts=restarts, classes=1 if classes is None else classes)
     if within is not None and not 0 <= within < torch.inf:
         raise ValueError(f"within must be finite and not negative, found {within!r}")
     hunt = _Hunt(module, x, y, norm, bounds, within, among)
@@ -124,13 +124,10 @@ def fab(
                 hunt.chase(target, steps, early_stop)
         if within is None:
             hunt.cut(cuts)
-    claimed = hunt.size <= hunt.enough if within is not None else hunt.size < torch.inf
-    return Attempt(
-        x_adv=hunt.found, claimed=claimed, gradients=hunt.gradients, queries=hunt.queries
-    )
+    return hunt.attempt(within)
 
 
-class _Hunt:
+class _Hunt(Nearest):
     """The smallest perturbation of each example so far, over all starts and targets."""
 
     def __init__(
@@ -143,17 +140,12 @@ class _Hunt:
         within: float | None,
         among: Tensor | None,
     ) -> None:
-        self.module, self.x, self.y, self.norm = module, x, y, norm
-        self.low, self.high = full_box(x, bounds)
+        super().__init__(module, x, y, norm, bounds)
         self.enough = 0.0 if within is None else within
-        self.found = x.clone()
-        self.size = torch.full_like(x.flatten(1)[:, 0], torch.inf)
         # How far each walk got, for the random starts of examples that nothing was found for.
         self.reached = torch.zeros_like(self.size)
-        self.among = torch.ones_like(self.size, dtype=torch.bool) if among is None else among
+        self.among = everyone(x, among)
         self.start = x
-        self.gradients = 0
-        self.queries = 0
 
     def look(self) -> Tensor:
         """Return the outputs of the inputs themselves, which may need no perturbation at all."""
@@ -172,9 +164,9 @@ class _Hunt:
         if self.enough:
             radius = radius.clamp_max(self.enough)
         away = uniform_in_ball(self.x, self.norm, START_SHARE, generator)
-        away = away / _column(norms(away, self.norm).clamp_min(1e-30), away)
-        start = self.x + away * _column(START_SHARE * radius, away)
-        self.start = torch.minimum(torch.maximum(start, self.low), self.high)
+        away = away / column(norms(away, self.norm).clamp_min(TINY), away)
+        start = self.x + away * column(START_SHARE * radius, away)
+        self.start = self.inside(torch.arange(len(start), device=start.device), start)
 
     def chase(self, target: Tensor | None, steps: int, early_stop: bool) -> None:
         """Walk along the boundary (to one class, or the nearest) from the start."""
@@ -192,13 +184,11 @@ class _Hunt:
             hit = hits(logits, y)
             size = norms(point - x, self.norm)
             self.reached[where] = size
-            better = hit & (size < self.size[where])
-            self.found[where[better]] = point[better]
-            self.size[where[better]] = size[better]
-            point = torch.where(_column(hit, point), x + BACKWARDS * (point - x), point)
+            self.offer(where, point, size, hit)
+            point = torch.where(column(hit, point), x + BACKWARDS * (point - x), point)
             if early_stop and self.enough:
                 stay = self.size[where] > self.enough
-                if int(stay.sum()) <= (1 - LEAVE_SHARE) * len(stay):
+                if let_go(stay):
                     where, point = where[stay], point[stay]
 
     def _boundary(self, point: Tensor, y: Tensor, target: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -210,24 +200,18 @@ class _Hunt:
             aims = target
             self.gradients += len(point)
             logits, lead, normal = input_gradient(
-                self.module, point, lambda z: _difference(z, y, aims), NAME
+                self.module, point, lambda z: lead_over(z, y, aims), NAME
             )
             return lead - _wanted(logits), normal
         dual = {Norm.L1: torch.inf, Norm.L2: 2, Norm.Linf: 1}[self.norm]
-        leaf = point.detach().requires_grad_(True)
-        logits = self.module(leaf)
-        check_differentiable(logits)
-        classes = torch.arange(logits.shape[1], device=y.device).expand(len(y), -1)
+        classes = torch.arange(self.clean.shape[1], device=y.device).expand(len(y), -1)
         others = classes[classes != y[:, None]].view(len(y), -1)
         self.gradients += others.numel()
-        wanted = _wanted(logits.detach())
+        logits, leads = class_gradients(self.module, point, y, others, NAME)
+        wanted = _wanted(logits)
         lead = normal = nearest = torch.zeros(())
-        for rank, other in enumerate(others.unbind(1)):
-            new_lead = _difference(logits, y, other)
-            last = rank == others.shape[1] - 1
-            (new,) = torch.autograd.grad(new_lead.sum(), leaf, retain_graph=not last)
-            check_finite(new, NAME)
-            new_lead = new_lead.detach() - wanted
+        for rank, (there, new) in enumerate(leads):
+            new_lead = there - wanted
             slope = torch.linalg.vector_norm(new.flatten(1), ord=dual, dim=1)
             distance = torch.where(slope > 0, new_lead.abs() / slope, torch.inf)
             if rank == 0:
@@ -235,7 +219,7 @@ class _Hunt:
                 continue
             closer = distance < nearest
             lead = torch.where(closer, new_lead, lead)
-            normal = torch.where(_column(closer, new), new, normal)
+            normal = torch.where(column(closer, new), new, normal)
             nearest = torch.minimum(distance, nearest)
         return lead, normal
 
@@ -247,7 +231,7 @@ class _Hunt:
         climbed = (normal * (point - x)).flatten(1).sum(1)
         there = shortest_step(normal, climbed - lead, self.norm, low - x, high - x)
         near, far = (norms(way, self.norm).clamp_min(1e-8) for way in (here, there))
-        weight = _column((near / (near + far)).clamp_max(MOST_FROM_INPUT), point)
+        weight = column((near / (near + far)).clamp_max(MOST_FROM_INPUT), point)
         moved = (1 - weight) * (point + BEYOND * here) + weight * (x + BEYOND * there)
         return torch.minimum(torch.maximum(moved, low), high)
 
@@ -256,40 +240,29 @@ class _Hunt:
         rows = torch.nonzero(self.among & (self.size > 0) & (self.size < torch.inf)).squeeze(1)
         if cuts < 1 or len(rows) == 0:
             return
-        x, y, low, high = (part[rows] for part in (self.x, self.y, self.low, self.high))
-        whole = self.found[rows] - x
+        x, y = self.x[rows], self.y[rows]
+        whole = self.best[rows] - x
         below, above = torch.zeros_like(self.size[rows]), torch.ones_like(self.size[rows])
         under = _clear_lead(self.clean[rows], y)
-        over = _clear_lead(outputs(self.module, self.found[rows]), y)
+        over = _clear_lead(outputs(self.module, self.best[rows]), y)
         self.queries += len(rows)
         for _ in range(cuts):
-            crossing = below - under * (above - below) / (over - under).clamp_min(1e-30)
+            crossing = below - under * (above - below) / (over - under).clamp_min(TINY)
             share = crossing + PAST_SECANT * (above - crossing)
-            point = x + whole * _column(share, whole)
-            point = torch.minimum(torch.maximum(point, low), high)
+            point = self.inside(rows, x + whole * column(share, whole))
             lead = _clear_lead(outputs(self.module, point), y)
             self.queries += len(rows)
             size = norms(point - x, self.norm)
             hit = lead > 0
-            better = hit & (size < self.size[rows])
-            self.found[rows[better]] = point[better]
-            self.size[rows[better]] = size[better]
+            self.offer(rows, point, size, hit)
             below, under = torch.where(hit, below, share), torch.where(hit, under, lead)
             above, over = torch.where(hit, share, above), torch.where(hit, lead, over)
 
 
-def _column(values: Tensor, like: Tensor) -> Tensor:
-    return values.view(-1, *[1] * (like.ndim - 1))
-
-
-def _difference(logits: Tensor, y: Tensor, other: Tensor) -> Tensor:
-    return (logits.gather(1, other[:, None]) - logits.gather(1, y[:, None])).squeeze(1)
-
-
 def _wanted(logits: Tensor) -> Tensor:
-    return 2 * CLEAR_LEAD * logits.abs().amax(1)
+    return 2 * least_lead(logits)
 
 
 def _clear_lead(logits: Tensor, y: Tensor) -> Tensor:
     """The margin beyond what rounding explains: positive exactly where `hits` says so."""
-    return margin(logits, y) - CLEAR_LEAD * logits.abs().amax(1)
+    return margin(logits, y) - least_lead(logits)

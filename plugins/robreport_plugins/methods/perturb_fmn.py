@@ -8,17 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from robreport import Norm
-from robreport_plugins.methods.geometry import norms, project
+from robreport_plugins.methods.geometry import TINY, column, norms, project
 from robreport_plugins.methods.geometry_hyperplane import shortest_step
-from robreport_plugins.methods.perturb import Attempt, Bounds, frozen
-from robreport_plugins.methods.perturb_screen import Screen, screen, try_first
-from robreport_plugins.methods.perturb_smallest import (
-    TINY,
-    Smallest,
-    check_steps,
-    column,
-    direction,
-)
+from robreport_plugins.methods.perturb import Attempt, Bounds
+from robreport_plugins.methods.perturb_screen import screen, try_first
+from robreport_plugins.methods.perturb_smallest import Smallest, direction, search_smallest
 
 # Step and change of the radius fall along half a cosine to these shares of the first.
 LAST_STEP, LAST_CHANGE = 0.01, 0.02
@@ -68,25 +62,21 @@ def fmn(
     radius never shrinks before the first success; and a bisection towards x closes the search, in
     L0 over how many of the largest changes are kept.
     """
-    check_steps(steps)
     record = Smallest(module, x, y, norm, bounds, (Norm.L0, Norm.L1, Norm.L2, Norm.Linf))
-    with frozen(module):
-        rows, logits = record.open()
-        if len(rows):
-            nearest = screen(record, rows, logits, steps)
-            _descend(record, rows, nearest, steps, change, generator)
-            record.tighten()
-    return record.attempt()
+    return search_smallest(
+        record, steps, lambda rows, logits: _descend(record, rows, logits, steps, change, generator)
+    )
 
 
 def _descend(
     record: Smallest,
     rows: Tensor,
-    nearest: Screen,
+    logits: Tensor,
     steps: int,
     change: float,
     generator: torch.Generator | None,
 ) -> None:
+    nearest = screen(record, rows, logits, steps)
     x = record.x[rows]
     low, high = record.low[rows] - x, record.high[rows] - x
     # What L0 may need is found from the L1 step, which moves the fewest coordinates.

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from robreport import Norm
-from robreport_plugins.methods.geometry import norms
-from robreport_plugins.methods.perturb import Attempt, Bounds
+from robreport_plugins.methods.geometry import TINY, norms
+from robreport_plugins.methods.perturb import Attempt, Bounds, check_counts, full_box
 
 Decide = Callable[[Tensor], Tensor]
 
@@ -88,8 +88,10 @@ def hopskipjump(
     """
     if norm not in (Norm.L2, Norm.Linf):
         raise ValueError(f"HopSkipJump works in L2 and Linf, found {norm}")
-    if min(starts, iterations, first_samples, most_samples) < 1:
-        raise ValueError("starts, iterations and samples must be at least 1")
+    check_counts(
+        starts=starts, iterations=iterations, first_samples=first_samples,
+        most_samples=most_samples,
+    )  # fmt: skip
     walk = _Walk(decide, x, y, norm, bounds, generator)
     points = walk.begin(reference, starts)
     early = min(_EARLY, iterations) if starts > 1 else 0
@@ -111,13 +113,10 @@ class _Walk:
         bounds: Bounds | None,
         generator: torch.Generator | None,
     ) -> None:
-        low, high = (-torch.inf, torch.inf) if bounds is None else bounds
-        ends = [torch.as_tensor(end, dtype=x.dtype, device=x.device) for end in (low, high)]
         self.decide, self.norm, self.generator = decide, norm, generator
         self.all_x, self.y = x, y
         self.x = x.flatten(1)
-        self.low = torch.minimum(x, ends[0]).flatten(1)
-        self.high = torch.maximum(x, ends[1]).flatten(1)
+        self.low, self.high = (end.flatten(1) for end in full_box(x, bounds))
         self.queries = 0
         free = (self.low < self.high).sum(1, keepdim=True).clamp_min(1).to(x.dtype)
         self.free = free
@@ -267,7 +266,7 @@ class _Walk:
         if t == 1:
             spread = 0.1 * size
         # below this the noise drowns in the rounding of the inputs
-        spread = torch.maximum(spread, 1e-5 * point.abs().amax(1, keepdim=True)).clamp_min(1e-30)
+        spread = torch.maximum(spread, 1e-5 * point.abs().amax(1, keepdim=True)).clamp_min(TINY)
         normal = self._normal(rows, point, spread, samples)
         self.normal[rows] += normal
         direction = self._straight(normal)
@@ -348,5 +347,5 @@ class _Walk:
 def _unit(directions: Tensor) -> Tensor:
     """Return directions of length 1, along the last axis."""
     length = torch.linalg.vector_norm(directions, dim=-1, keepdim=True)
-    scaled: Tensor = directions / length.clamp_min(1e-30)
+    scaled: Tensor = directions / length.clamp_min(TINY)
     return scaled

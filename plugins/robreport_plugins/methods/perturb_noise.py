@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from robreport import Norm
-from robreport_plugins.methods.geometry import project, uniform_in_ball
-from robreport_plugins.methods.perturb import Attempt, Bounds
+from robreport_plugins.methods.geometry import TINY, column, project, uniform_in_ball
+from robreport_plugins.methods.perturb import Attempt, Bounds, check_counts, full_box
 
 
 def noise(
@@ -50,11 +50,8 @@ def noise(
     ValueError
         The norm is L0, the radius is negative or not finite, or `tries` is below 1.
     """
-    if tries < 1:
-        raise ValueError(f"tries must be at least 1, found {tries}")
-    low, high = (-torch.inf, torch.inf) if bounds is None else bounds
-    ends = [torch.as_tensor(end, dtype=x.dtype, device=x.device) for end in (low, high)]
-    below, above = torch.minimum(ends[0] - x, x * 0), torch.maximum(ends[1] - x, x * 0)
+    check_counts(tries=tries)
+    below, above = (end - x for end in full_box(x, bounds))
     x_adv = x.clone()
     claimed = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     queries = 0
@@ -78,6 +75,6 @@ def noise(
 
 def _normal(x: Tensor, norm: Norm, eps: float, generator: torch.Generator | None) -> Tensor:
     draw = torch.randn(x.shape, generator=generator).to(device=x.device, dtype=x.dtype)
-    size = torch.linalg.vector_norm(draw.flatten(1), ord=norm.order, dim=1).clamp_min(1e-30)
-    scaled: Tensor = draw * (eps / size).view(-1, *[1] * (x.ndim - 1))
+    size = torch.linalg.vector_norm(draw.flatten(1), ord=norm.order, dim=1).clamp_min(TINY)
+    scaled: Tensor = draw * column(eps / size, x)
     return scaled

@@ -10,18 +10,20 @@ from robreport_plugins.methods.geometry import (
     linear_maximum,
     project,
     uniform_in_ball,
-    unit_scale,
+    unit_direction,
 )
 from robreport_plugins.methods.perturb import (
-    LEAVE_SHARE,
     Attempt,
     Bounds,
     LossName,
+    check_counts,
     frozen,
     full_box,
     hits,
+    let_go,
     loss_gradient,
     outputs,
+    room_in_ball,
 )
 
 
@@ -129,8 +131,7 @@ def pgd(
     bounds together (`geometry.project`); in L1 that is what makes the attack strong (Croce and
     Hein, 2021).
     """
-    if steps < 1 or restarts < 1:
-        raise ValueError(f"steps and restarts must be at least 1, found {steps} and {restarts}")
+    check_counts(steps=steps, restarts=restarts)
     length = 2.5 * eps / steps if step is None else step
     low, high = full_box(x, bounds)
     x_adv = x.clone()
@@ -172,10 +173,7 @@ class _Climb:
         self.module, self.loss, self.targeted = module, loss, targeted
         self.norm, self.eps, self.length = norm, eps, length
         self.x, self.y = x, y
-        self.low, self.high = bounds
-        if norm is Norm.Linf:
-            self.low = torch.maximum(self.low, x - eps)
-            self.high = torch.minimum(self.high, x + eps)
+        self.low, self.high = room_in_ball(x, norm, eps, bounds)
         self.gradients = 0
         self.queries = 0
 
@@ -194,7 +192,7 @@ class _Climb:
                     found[where[hit]] = adv[hit]
                     claimed[where[hit]] = True
                     stay = ~claimed[where]
-                    if int(stay.sum()) <= (1 - LEAVE_SHARE) * len(stay):
+                    if let_go(stay):
                         where, adv, gradient = where[stay], adv[stay], gradient[stay]
                         self._keep(stay)
                         if len(where) == 0:
@@ -218,10 +216,7 @@ class _Climb:
         delta = adv - self.x
         low, high = self.low - self.x, self.high - self.x
         if self.norm is Norm.L2:
-            flat = gradient.flatten(1)
-            flat = unit_scale(flat.abs()) * flat.sign()
-            size = torch.linalg.vector_norm(flat, dim=1, keepdim=True).clamp_min(1e-30)
-            delta = delta + (flat / size).view_as(delta) * self.length
+            delta = delta + unit_direction(gradient) * self.length
         else:
             delta = delta + linear_maximum(
                 gradient, Norm.L1, self.length, low - delta, high - delta

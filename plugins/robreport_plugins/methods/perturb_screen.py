@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from robreport import Norm
-from robreport_plugins.methods.geometry import norms
+from robreport_plugins.methods.geometry import TINY, norms
 from robreport_plugins.methods.geometry_hyperplane import shortest_step
-from robreport_plugins.methods.perturb_smallest import TINY, Smallest, inner
+from robreport_plugins.methods.perturb import lead_over, likely_others
+from robreport_plugins.methods.perturb_smallest import Smallest, inner
 
 # At most so many classes compete, and at most a third of the gradients goes into it.
 MOST_CLASSES = 9
@@ -69,7 +70,7 @@ def screen(record: Smallest, rows: Tensor, logits: Tensor, steps: int) -> Screen
     low, high = record.low[rows] - x, record.high[rows] - x
     norm = Norm.L1 if record.norm is Norm.L0 else record.norm
     count = min(logits.shape[1] - 1, MOST_CLASSES, max(1, steps // SHARE))
-    classes = logits.scatter(1, y[:, None], -torch.inf).topk(count, dim=1).indices
+    classes = likely_others(logits, y, count)
     moves, distances, gaps, lengths = [], [], [], []
     for each in classes.unbind(1):
         probe = record.probe(rows, x, towards(each, y))
@@ -105,10 +106,4 @@ def try_first(record: Smallest, rows: Tensor, nearest: Screen) -> Tensor:
 
 def towards(target: Tensor, y: Tensor) -> Callable[[Tensor], Tensor]:
     """Return the objective ``z[target] - z[y]``."""
-    pair = torch.stack([target, y], 1)
-
-    def lead(logits: Tensor) -> Tensor:
-        both = logits.gather(1, pair)
-        return both[:, 0] - both[:, 1]
-
-    return lead
+    return lambda logits: lead_over(logits, y, target)

@@ -9,14 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from robreport import Norm
-from robreport_plugins.methods.geometry import norms, unit_scale
+from robreport_plugins.methods.geometry import TINY, column, norms, unit_direction
 from robreport_plugins.methods.perturb import (
-    CLEAR_LEAD,
     Attempt,
     Bounds,
+    check_counts,
+    frozen,
     full_box,
     hits,
     input_gradient,
+    least_lead,
     margin,
     outputs,
 )
@@ -30,8 +32,6 @@ OVERSHOOT = 1.02
 FARTHEST = 1e4
 # Of the terms' sum, what rounding to float32 leaves uncertain, with room to spare.
 ROUNDING = 1e-6
-# Divides without a zero; far below any gradient or step that float32 can carry.
-TINY = 1e-30
 
 Objective = Callable[[Tensor], Tensor]
 
@@ -46,8 +46,54 @@ class Probe:
     hit: Tensor
 
 
-class Smallest:
-    """The smallest adversarial seen of each example, with the gradients and queries it took.
+class Nearest:
+    """The nearest adversarial seen of each example, with the gradients and queries it took.
+
+    Parameters
+    ----------
+    module, x, y, norm, bounds
+        As for the attack.
+
+    Attributes
+    ----------
+    best, size : Tensor (n, *shape), (n,)
+        The nearest adversarial, and how far it lies: `x` and infinity until one is found.
+    gradients, queries : int
+        As in `Attempt`.
+    """
+
+    def __init__(
+        self, module: nn.Module, x: Tensor, y: Tensor, norm: Norm, bounds: Bounds | None
+    ) -> None:
+        self.module, self.x, self.y, self.norm = module, x, y, norm
+        self.low, self.high = full_box(x, bounds)
+        self.best = x.clone()
+        self.size = torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device)
+        self.gradients = 0
+        self.queries = 0
+
+    def inside(self, rows: Tensor, at: Tensor) -> Tensor:
+        """Return the points cut to the bounds of their examples."""
+        return torch.minimum(torch.maximum(at, self.low[rows]), self.high[rows])
+
+    def offer(self, rows: Tensor, at: Tensor, size: Tensor, hit: Tensor) -> Tensor:
+        """Keep the adversarials among some points that are nearer, and return which, ``(m,)``."""
+        better = hit & (size < self.size[rows])
+        if bool(better.any()):
+            self.best[rows[better]] = at.detach()[better]
+            self.size[rows[better]] = size[better]
+        return better
+
+    def attempt(self, most: float | None = None) -> Attempt:
+        """Return what was found; with `most`, only what lies within is claimed."""
+        claimed = torch.isfinite(self.size) if most is None else self.size <= most
+        return Attempt(
+            x_adv=self.best, claimed=claimed, gradients=self.gradients, queries=self.queries
+        )
+
+
+class Smallest(Nearest):
+    """The nearest adversarials of an attack that begins at the examples, with their classes.
 
     Parameters
     ----------
@@ -86,16 +132,11 @@ class Smallest:
         if norm not in allowed:
             names = " and ".join(each.value for each in allowed)
             raise ValueError(f"this attack is defined in {names}, not in {norm.value}")
-        self.module, self.x, self.y, self.norm = module, x, y, norm
-        self.low, self.high = full_box(x, bounds)
-        self.best = x.clone()
-        self.size = torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device)
+        super().__init__(module, x, y, norm, bounds)
         self.least_lead = torch.zeros_like(self.size)
         self.label = torch.full((len(x),), -1, dtype=torch.long, device=x.device)
         magnitude = x.detach().abs().amax() if x.numel() else torch.zeros(())
         self.farthest = FARTHEST * (1 + float(magnitude))
-        self.gradients = 0
-        self.queries = 0
 
     def open(self) -> tuple[Tensor, Tensor]:
         """Return (rows, logits) of the examples that the module still gets right."""
@@ -107,7 +148,7 @@ class Smallest:
         wrong = hits(logits, self.y)
         self.size[wrong] = 0.0
         # Near a boundary all logits may vanish, and a lead relative to them would mean nothing.
-        self.least_lead = CLEAR_LEAD * logits.abs().amax(1)
+        self.least_lead = least_lead(logits)
         rows = torch.nonzero(~wrong).squeeze(1)
         return rows, logits[rows]
 
@@ -129,10 +170,6 @@ class Smallest:
             return torch.zeros(0, dtype=torch.bool, device=self.x.device)
         self.queries += len(rows)
         return self._see(rows, at, outputs(self.module, at))
-
-    def inside(self, rows: Tensor, at: Tensor) -> Tensor:
-        """Return the points cut to the bounds of their examples."""
-        return torch.minimum(torch.maximum(at, self.low[rows]), self.high[rows])
 
     def aim(self, rows: Tensor, gap: Tensor, overshoot: float = OVERSHOOT) -> Tensor:
         """Return the rise that takes a class from `gap` behind to a clear lead, ``(m,)``."""
@@ -172,36 +209,43 @@ class Smallest:
             far = torch.where(hit, middle, far)
             near = torch.where(hit, near, middle)
 
-    def attempt(self) -> Attempt:
-        """Return what was found."""
-        return Attempt(
-            x_adv=self.best,
-            claimed=torch.isfinite(self.size),
-            gradients=self.gradients,
-            queries=self.queries,
-        )
-
     def _see(self, rows: Tensor, at: Tensor, logits: Tensor) -> Tensor:
         y = self.y[rows]
         hit = hits(logits, y) & (margin(logits, y) > self.least_lead[rows])
         size = norms(at - self.x[rows], self.norm)
-        better = hit & (size < self.size[rows])
+        better = self.offer(rows, at, size, hit)
         if bool(better.any()):
-            self.best[rows[better]] = at.detach()[better]
-            self.size[rows[better]] = size[better]
             self.label[rows[better]] = rival(logits, y)[better]
         return hit
+
+
+def search_smallest(
+    record: Smallest, steps: int, seek: Callable[[Tensor, Tensor], None]
+) -> Attempt:
+    """Return what a search finds for the examples that the module gets right, bisected.
+
+    Parameters
+    ----------
+    record : Smallest
+        New: what the search finds is kept there.
+    steps : int
+        Gradients that each example may take in all, at least 1.
+    seek : callable, Tensor (m,), Tensor (m, k)
+        The search: which examples the module gets right, and its logits there.
+    """
+    check_counts(steps=steps)
+    with frozen(record.module):
+        rows, logits = record.open()
+        if len(rows):
+            seek(rows, logits)
+            record.tighten()
+    return record.attempt()
 
 
 def rival(logits: Tensor, y: Tensor) -> Tensor:
     """Return the likeliest class other than `y`, ``(n,)``."""
     best: Tensor = logits.scatter(1, y[:, None], -torch.inf).argmax(1)
     return best
-
-
-def column(values: Tensor, like: Tensor) -> Tensor:
-    """Return one value for each example, ``(n,)``, shaped to multiply ``(n, *shape)``."""
-    return values.view(-1, *[1] * (like.ndim - 1))
 
 
 def inner(a: Tensor, b: Tensor) -> Tensor:
@@ -211,18 +255,10 @@ def inner(a: Tensor, b: Tensor) -> Tensor:
 
 def direction(gradient: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Return each gradient over its L2 norm; a random direction where it is zero."""
-    flat = gradient.flatten(1)
-    flat = unit_scale(flat.abs()) * flat.sign()
-    size = torch.linalg.vector_norm(flat, dim=1, keepdim=True)
-    if bool((size == 0).any()):
-        draw = torch.randn(flat.shape, generator=generator).to(flat)
-        flat = torch.where(size > 0, flat, draw)
-        size = torch.linalg.vector_norm(flat, dim=1, keepdim=True)
-    unit: Tensor = flat / size.clamp_min(TINY)
-    return unit.view_as(gradient)
-
-
-def check_steps(steps: int, least: int = 1) -> None:
-    """Raise a ValueError unless there are steps enough."""
-    if steps < least:
-        raise ValueError(f"steps must be at least {least}, found {steps}")
+    found = unit_direction(gradient)
+    flat = (gradient == 0).flatten(1).all(1)
+    if bool(flat.any()):
+        draw = torch.randn(gradient.flatten(1).shape, generator=generator).to(gradient)
+        size = torch.linalg.vector_norm(draw, dim=1, keepdim=True).clamp_min(TINY)
+        found = torch.where(column(flat, found), (draw / size).view_as(found), found)
+    return found

@@ -10,8 +10,17 @@ import torch
 from torch import Tensor
 
 from robreport import Norm
-from robreport_plugins.methods.geometry import linear_maximum, norms, project
-from robreport_plugins.methods.perturb import CLEAR_LEAD, Attempt, Bounds, full_box, margin
+from robreport_plugins.methods.geometry import TINY, check_ball, linear_maximum, norms, project
+from robreport_plugins.methods.perturb import (
+    Attempt,
+    Bounds,
+    check_counts,
+    everyone,
+    full_box,
+    least_lead,
+    margin,
+    room_in_ball,
+)
 
 Scores = Callable[[Tensor], Tensor]
 Window = tuple[slice, slice, slice | Tensor, slice | Tensor]
@@ -82,14 +91,10 @@ def square(
     sign of its own. In L2 the perturbation is stretched until it uses up the radius inside the
     bounds.
     """
-    if norm is Norm.L0:
-        raise ValueError("the L0 ball is not convex; use L1, L2 or Linf")
-    if queries < 1:
-        raise ValueError(f"queries must be at least 1, found {queries}")
+    check_ball(norm, eps)
+    check_counts(queries=queries)
     if not 0 < share <= 1:
         raise ValueError(f"share must lie in (0, 1], found {share!r}")
-    if not (math.isfinite(eps) and eps >= 0):
-        raise ValueError(f"the radius must be finite and not negative, found {eps!r}")
     search = _Corners if norm is Norm.Linf else _Pyramids
     return search(scores, x, y, norm, eps, bounds, targeted, generator, among).run(queries, share)
 
@@ -112,8 +117,7 @@ class _Walk(ABC):
         self.scores, self.norm, self.eps, self.targeted = scores, norm, eps, targeted
         self.generator = generator
         self.whole, self.shape = x, x.shape[1:]
-        everyone = torch.ones(len(x), dtype=torch.bool, device=x.device)
-        self.where = torch.nonzero(everyone if among is None else among).squeeze(1)
+        self.where = torch.nonzero(everyone(x, among)).squeeze(1)
         low, high = full_box(x, bounds)
         self.image = x.ndim == 4
         seen = (len(x), *(self.shape if self.image else (1, 1, math.prod(self.shape))))
@@ -140,7 +144,7 @@ class _Walk(ABC):
             lead = margin(answers, self.y)
             if self.targeted:
                 lead = -lead
-            hit = lead > CLEAR_LEAD * answers.abs().amax(1)
+            hit = lead > least_lead(answers)
             better = (lead > self.best_lead) | hit
             self.best_lead = torch.where(better, lead, self.best_lead)
             if query:
@@ -211,8 +215,7 @@ class _Corners(_Walk):
 
     def first(self) -> Tensor:
         """Return vertical stripes, or a random corner for tables."""
-        self.low = torch.maximum(self.low, self.x - self.eps)
-        self.high = torch.minimum(self.high, self.x + self.eps)
+        self.low, self.high = room_in_ball(self.x, self.norm, self.eps, (self.low, self.high))
         up = self.signs_of_each(self.c, 1, self.w) > 0
         return torch.where(up, self.high, self.low)
 
@@ -284,7 +287,7 @@ class _Pyramids(_Walk):
         if self.norm is Norm.L2:
             delta = linear_maximum(delta, Norm.L2, self.eps, low, high)
         else:
-            size = norms(delta, Norm.L1).clamp_min(1e-30)[:, None, None, None]
+            size = norms(delta, Norm.L1).clamp_min(TINY)[:, None, None, None]
             delta = project(delta * (self.eps / size), Norm.L1, self.eps, low, high)
         return torch.minimum(torch.maximum(self.x + delta, self.low), self.high)
 
