@@ -212,7 +212,9 @@ class _Climb:
     def _advance(self, adv: Tensor, gradient: Tensor) -> Tensor:
         """Step uphill and back into the ball and the bounds."""
         if self.norm is Norm.Linf:
-            return adv.add(gradient.sign_(), alpha=self.length).clamp_(self.low, self.high)
+            return adv.add(gradient.contiguous().sign_(), alpha=self.length).clamp_(
+                self.low, self.high
+            )
         delta = adv - self.x
         low, high = self.low - self.x, self.high - self.x
         if self.norm is Norm.L2:

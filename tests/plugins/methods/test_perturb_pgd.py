@@ -262,6 +262,20 @@ def test_a_model_without_gradient_is_one_clear_error():
         fgsm(Detached(), torch.ones(3, 2), torch.zeros(3, dtype=torch.int64), norm=Norm.L2, eps=1.0)
 
 
+@pytest.mark.parametrize("norm", [Norm.L1, Norm.L2, Norm.Linf])
+def test_a_gradient_that_is_the_same_number_everywhere(norm):
+    """Of a sum autograd returns one number seen as many, which cannot be written to."""
+
+    class Sums(torch.nn.Module):
+        def forward(self, x):
+            total = x.sum(1)
+            return torch.stack([total, 1 - total], 1)
+
+    x, y = torch.full((2, 3), 0.4), torch.zeros(2, dtype=torch.int64)
+    found = pgd(Sums(), x, y, norm=norm, eps=0.8, steps=5, random_start=False)
+    assert found.claimed.all()
+
+
 @pytest.mark.parametrize("wrong", [{"steps": 0}, {"restarts": 0}])
 def test_no_steps_are_refused(wrong):
     oracle, x, y = binary(n=2)
