@@ -11,8 +11,11 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 PANGO := libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0
 DEMO  := build/demo
 
+# Told not to keep what it compiles, Python compiles all sources anew in each process of an audit.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types contracts real evidence bench pango compiled clean distclean
+.PHONY: help demo test lint format types contracts real evidence bench pango clean distclean
 # A recipe that fails half-way leaves no stamp that says it succeeded.
 .DELETE_ON_ERROR:
 
@@ -75,22 +78,18 @@ pango: $(VENV)/.installed
 
 # -------------------------------------------------------------------------------- what it is for
 
-# What pip does for an installed package: a checkout that Python may not write to, or is told not
-# to, would otherwise be compiled anew by every process.
-compiled: $(VENV)/.installed
-	@$(BIN)/python -m compileall -q robreport plugins templates || true
-
 # Exit code 1 is an audit with a requirement not met: a finding, and the example shows some.
-demo: $(VENV)/.installed pango compiled
+demo: $(VENV)/.installed pango
 	@rm -rf $(DEMO)
 	@$(BIN)/robreport init $(DEMO) --example digits
 	@$(BIN)/robreport run $(DEMO)/audit.toml --output $(DEMO)/report || [ $$? -eq 1 ]
 	@test -s $(DEMO)/report/report.pdf && echo "$(CURDIR)/$(DEMO)/report/report.pdf"
 
 # The second pass runs the kernels as plain Python: what numba compiles is then itself tested.
-test: $(VENV)/.installed-dev pango compiled
+test: $(VENV)/.installed-dev pango
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations 25 --durations-min 2
-	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -m "kernel and not real and not evidence"
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -m "kernel and not real and not evidence" \
+	  $$(grep -rl --include='test_*.py' mark.kernel tests)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -106,13 +105,13 @@ types: $(VENV)/.installed-dev
 contracts: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
-real: $(VENV)/.installed-dev pango compiled
+real: $(VENV)/.installed-dev pango
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "real and not evidence"
 
-evidence: $(VENV)/.installed-dev pango compiled
+evidence: $(VENV)/.installed-dev pango
 	$(BIN)/python -m pytest -m evidence --timeout 0
 
-bench: $(VENV)/.installed-bench compiled
+bench: $(VENV)/.installed-bench
 	$(BIN)/python -m pytest benchmarks -m "" --timeout 0
 
 clean:

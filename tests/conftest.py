@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import compileall
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from py_compile import PycInvalidationMode
 
 import pytest
 from hypothesis import settings
@@ -26,20 +23,6 @@ if processes := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
     for library in ("OMP", "OPENBLAS", "MKL"):
         share = max(1, (os.cpu_count() or 1) // processes)
         os.environ.setdefault(f"{library}_NUM_THREADS", str(share))
-
-
-def pytest_configure() -> None:
-    """Compile the packages once, where Python was told to keep nothing that it compiles.
-
-    Tests start the command some hundred times, and each start would compile it anew. Checked by
-    the content, so that no edit is ever missed.
-    """
-    if not sys.dont_write_bytecode or "PYTEST_XDIST_WORKER" in os.environ:
-        return
-    for folder in ("robreport", "plugins", "templates"):
-        compileall.compile_dir(
-            ROOT / folder, quiet=2, invalidation_mode=PycInvalidationMode.CHECKED_HASH
-        )
 
 
 @pytest.fixture(scope="session")

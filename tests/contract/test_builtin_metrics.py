@@ -14,8 +14,8 @@ REGISTRY = Registry(allow={"robreport"})
 
 # smaller than the defaults, so that the check is quick; what is checked does not depend on it
 QUICK: dict[str, dict[str, Any]] = {
-    "linear.robust_hinge": {"epochs": 5, "grid_points": 11, "shown": 2},
-    "attacks.suite": {"steps": 3, "gallery": 2, "queries": 5, "noise_tries": 2},
+    "linear.robust_hinge": {"eps": ["0.1"], "epochs": 5, "grid_points": 11, "shown": 2},
+    "attacks.suite": {"steps": 2, "gallery": 1, "queries": 3, "noise_tries": 1},
 }
 
 # In how many situations each must have computed, where one is not enough.

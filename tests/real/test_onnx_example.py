@@ -99,12 +99,12 @@ def test_network_of_the_competition(root: Path, shared_data: Path, tmp_path: Pat
         reached = bool(radius[int(row["test_index"])] <= float(row["eps_linf"]))
         broken.setdefault((verdict, row["eps_linf"]), []).append(reached)
         assert y[int(row["test_index"])] == int(row["label"])
-    assert {key: (sum(found), len(found)) for key, found in broken.items()} == {
-        ("holds", "0.03"): (0, 13),
-        ("violated", "0.03"): (2, 2),
-        ("holds", "0.05"): (0, 5),
-        ("violated", "0.05"): (5, 10),
-    }
+    counts = {key: (sum(found), len(found)) for key, found in broken.items()}
+    near = counts.pop(("violated", "0.05"))
+    assert counts == {("holds", "0.03"): (0, 13), ("violated", "0.03"): (2, 2),
+                      ("holds", "0.05"): (0, 5)}  # fmt: skip
+    # of ten counterexamples that verifiers found, Auto-PGD finds 8, PGD alone 5
+    assert near >= (7, 10)
     assert "onnxruntime and torch differ by at most" in tree["models"][0]["facts"]
     (compared,) = tree["models"][0]["examined"].values()
     assert compared.startswith("10,000 of 10,000 rows compared")
