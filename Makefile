@@ -25,7 +25,7 @@ help:
 	@echo "make lint       ruff: rules and format (make format mends the format)"
 	@echo "make types      mypy, strict"
 	@echo "make contracts  who may import what"
-	@echo "make real       tests on the real data and models beside the checkout"
+	@echo "make real       tests on the real data and models beside the checkout, and the built wheel"
 	@echo "make evidence   the long runs that reproduce published figures"
 	@echo "make bench      benchmarks, each beside its peer"
 	@echo "make clean      remove what the targets above built; make distclean also removes $(VENV)"
@@ -88,7 +88,7 @@ demo: $(VENV)/.installed pango
 # The second pass runs the kernels as plain Python: what numba compiles is then itself tested.
 test: $(VENV)/.installed-dev pango
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations 25 --durations-min 2
-	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -m "kernel and not real and not evidence" \
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -m "kernel and not real and not evidence and not slow" \
 	  $$(grep -rl --include='test_*.py' mark.kernel tests)
 
 lint: $(VENV)/.installed-dev
@@ -106,7 +106,7 @@ contracts: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 real: $(VENV)/.installed-dev pango
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "real and not evidence"
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "(real or slow) and not evidence"
 
 evidence: $(VENV)/.installed-dev pango
 	$(BIN)/python -m pytest -m evidence --timeout 0
