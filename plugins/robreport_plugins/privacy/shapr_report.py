@@ -60,9 +60,7 @@ def measure(bundle: Bundle, params: ShaprParams, ctx: Context) -> Result:
         answer=_answer(scalars, thresholds),
         scalars=scalars,
         tables={
-            "most_exposed": shapr_tables.most_exposed(
-                index, scores, train.y, train.outputs, names, top, spread
-            ),
+            "most_exposed": shapr_tables.most_exposed(index, scores, train.y, names, top, spread),
             "per_class": shapr_tables.per_class(scores, train.y, names),
             "distribution": shapr_tables.distribution(scores),
             "by_rank": shapr_tables.by_rank(scores),
@@ -81,7 +79,11 @@ def measure(bundle: Bundle, params: ShaprParams, ctx: Context) -> Result:
         ),
         caveats=_caveats(found, train, test),
         checks=(_accuracy_check(found),),
-        arrays={"shapr": scores, "record": np.asarray(index, dtype=np.int64)},
+        arrays={
+            "shapr": scores,
+            "record": np.asarray(index, dtype=np.int64),
+            "label": np.asarray(train.y, dtype=np.int64),
+        },
     )
 
 

@@ -21,27 +21,26 @@ def most_exposed(
     index: npt.NDArray[Any],
     scores: FloatArray,
     y: IntArray,
-    outputs: FloatArray,
     names: tuple[str, ...],
     top: IntArray,
     spread: Spread,
 ) -> Table:
-    """Return the records of highest score, by their row number in the source."""
+    """Return the records of highest score, by their row number in the source.
+
+    Narrow, so that the tables of several models go beside each other, rank by rank.
+    """
     rows = []
-    for i in top.tolist():
+    for rank, i in enumerate(top.tolist(), start=1):
         interval = spread.of_record(i)
         score = float(scores[i])
         ends = [score, None, None] if interval is None else [score, interval.low, interval.high]
-        label = int(y[i])
-        own = float(outputs[i, label]) if label < outputs.shape[1] else None
-        rows.append((int(index[i]), names[label], ends, own))
+        rows.append((rank, f"{int(index[i]):,}: {names[int(y[i])]}", ends))
     return Table(
         title="The most exposed training records",
         columns=(
-            Column(key="record", title="Row in the source", kind="integer"),
-            Column(key="class", title="Class"),
+            Column(key="rank", title="Rank", kind="integer"),
+            Column(key="record", title="Row in the source and class"),
             Column(key="score", title="SHAPr", kind="interval"),
-            Column(key="own", title="Probability of its class", kind="share"),
         ),
         rows=tuple(rows),
         caption=(
