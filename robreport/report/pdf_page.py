@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any
 from xml.etree import ElementTree
 
@@ -36,6 +37,7 @@ def source(weasyprint: Any, page: str, style: str, fetcher: Any) -> Any:
     return made
 
 
+@cache
 def _lean_defaults(weasyprint: Any) -> Any:
     """WeasyPrint's default style sheet without what it computes for every element.
 
