@@ -12,6 +12,7 @@ from robreport_plugins.attacks import white_box
 from robreport_plugins.attacks.catalogue import CATALOGUE, PRESETS
 from robreport_plugins.attacks.metrics import AttackSuite
 from robreport_plugins.attacks.params import SuiteParams
+from robreport_plugins.methods import surrogate
 
 D = 10
 # Share of what can be broken that each attack must find here. The cross-entropy climbs towards
@@ -64,6 +65,8 @@ def linear(norm: Norm) -> tuple[LinearOracle, np.ndarray, np.ndarray, float]:
 def test_no_attack_breaks_what_cannot_be_broken_and_most_break_the_rest(name, norm, monkeypatch):
     # the model answers the same each time, so that a mean of two is that of twenty
     monkeypatch.setattr(white_box, "EXPECTATION", 2)
+    # enough for a linear model
+    monkeypatch.setitem(surrogate.fit_surrogate.__kwdefaults__, "steps", 150)
     oracle, x, y, eps = linear(norm)
     split = Split(role="test", x=x, y=y, index=np.arange(len(x)), digest="")
     schema = DataSchema(
