@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from robreport.cache import Cache
-from robreport.engine import Forecast, Observer, Quiet, Ran, forecast, open_workshop, run_plan
+from robreport.engine import Forecast, Observer, Quiet, Ran, forecast, run_plan
 from robreport.errors import (
     ExitCode,
     InputError,
@@ -25,6 +25,7 @@ from robreport.outcome import AuditRun, Failed, Status
 from robreport.plan import make_plan
 from robreport.planned import Plan
 from robreport.plugins import Registry
+from robreport.preload import open_workshop
 from robreport.prepare import Prepared, prepare
 from robreport.report.compose import compose
 from robreport.report.figures import fill_charts

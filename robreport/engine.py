@@ -18,15 +18,9 @@ from robreport.isolation import Crashed, Finished, Job, Progress, Report, Worksh
 from robreport.keys import Keys, metric_seed
 from robreport.outcome import AuditRun, Computed, Failed, Outcome, Skipped
 from robreport.planned import Plan, Unit
+from robreport.preload import open_workshop
 from robreport.prepare import Prepared, common_payload, model_entry, prepare
 from robreport.store import load_result
-
-PRELOAD = ("numpy", "pydantic", "robreport.metric", "robreport.result", "robreport.bundle",
-           "robreport.outcome")  # fmt: skip
-# Most measurements draw charts and give intervals. Imported in each job they would be a second of
-# every one; for fewer jobs than these, importing them beforehand gains nothing.
-_PRELOAD_OF_MANY = ("altair", "numba", "scipy.stats")
-_MANY = 3
 
 
 class Observer(Protocol):
@@ -74,22 +68,6 @@ class Ran:
     run: AuditRun
     input_problems: tuple[str, ...]
     interrupted: bool
-
-
-def open_workshop(plan: Plan) -> Workshop:
-    """Return the workshop that a plan's execution table asks for."""
-    execution = plan.spec.execution
-    return Workshop(workers=execution.workers, threads=execution.threads, preload=_preload(plan))
-
-
-def _preload(plan: Plan) -> tuple[str, ...]:
-    loaders = {model.entry.loader for model in plan.models}
-    extra: tuple[str, ...] = _PRELOAD_OF_MANY if len(plan.units) >= _MANY else ()
-    if "torch" in loaders:
-        extra += ("torch",)
-    if "sklearn" in loaders:
-        extra += ("scipy", "sklearn.pipeline", "sklearn.tree", "sklearn.linear_model", "skops.io")
-    return PRELOAD + extra
 
 
 def forecast(prepared: Prepared, cache: Cache) -> list[Forecast]:

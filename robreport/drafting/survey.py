@@ -13,12 +13,13 @@ import numpy.typing as npt
 from robreport.audit import workplace
 from robreport.bundle import DataSchema, Needs
 from robreport.drafting.draft import Draft
-from robreport.engine import Quiet, open_workshop
+from robreport.engine import Quiet
 from robreport.kept import open_split
 from robreport.metric import Comparison
 from robreport.offers import missing_needs
 from robreport.plan import make_plan
 from robreport.plugins import Registry
+from robreport.preload import open_workshop
 from robreport.prepare import Prepared, prepare
 from robreport.spec_reader import parse_spec
 

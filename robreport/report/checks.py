@@ -16,6 +16,8 @@ _COLUMNS = (
     Column(key="seen", title="What was seen"),
 )
 _HELD, _IDLE = "holds", "does not apply"
+# what failed stands first, what does not apply last
+_ORDER: dict[object, int] = {_HELD: 1, _IDLE: 2}
 
 
 def checks_table(entry: Entry, anchors: Anchors) -> TableBlock | None:
@@ -29,7 +31,10 @@ def checks_table(entry: Entry, anchors: Anchors) -> TableBlock | None:
             seen.setdefault(check.name, []).append((outcome.about.model or "", check))
     if not seen:
         return None
-    rows = sorted(((name, *_outcome(found)) for name, found in seen.items()), key=_rank)
+    rows = sorted(
+        ((name, *_outcome(found)) for name, found in seen.items()),
+        key=lambda row: _ORDER.get(row[1], 0),
+    )
     made = sum(outcome != _IDLE for _, outcome, _ in rows)
     count = f"{sum(outcome == _HELD for _, outcome, _ in rows)} of {made} hold"
     return TableBlock(
@@ -54,8 +59,3 @@ def _outcome(found: Sequence[tuple[str, Check]]) -> tuple[str | Chip, str]:
         ((_, text),) = models
         return outcome, text
     return outcome, " ".join(f"{', '.join(names)}: {text}" for (_, text), names in models.items())
-
-
-def _rank(row: tuple[str, str | Chip, str]) -> int:
-    """What failed stands first, what does not apply last."""
-    return {_HELD: 1, _IDLE: 2}.get(row[1], 0) if isinstance(row[1], str) else 0

@@ -41,7 +41,8 @@ def retries(
             floods.append(Flood(attack=attack, arena=place, eps=eps, attacked=len(rows),
                                 left=len(rows) - fallen))  # fmt: skip
         # where all attacks together break some and leave some there is most to learn
-        fell = {t.eps: broken([u for u in known if u.eps == t.eps]) for t in known}
+        values = dict.fromkeys(t.eps for t in known)
+        fell = {eps: broken([t for t in known if t.eps == eps]) for eps in values}
         left = {eps: np.flatnonzero(runner.right & ~one) for eps, one in fell.items()}
         eps = max(fell, key=lambda eps: min(len(left[eps]), int(fell[eps].sum())))
         rows = left[eps][:LONGER]

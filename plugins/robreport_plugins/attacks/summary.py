@@ -290,9 +290,9 @@ def attack_table(campaign: Campaign, threats: Sequence[ThreatModel], params: Sui
         rows=tuple(rows),
         caption="Successes are counted over the inputs that are right without an attack, those "
         "carried over from a smaller \u03b5 included. Alone: inputs that no other attack "
-        "broke here. Median size: over the successes only. Gradients and queries are those of "
-        "this \u03b5, one for each input and step, and so is the time; a search for the smallest "
-        "change counts at the first \u03b5.",
+        "broke here. Median size: over the successes only. Gradients, queries and time are "
+        "those of this \u03b5, gradients and queries one for each input and step; a search for the "
+        "smallest change counts at the first \u03b5.",
     )
 
 
