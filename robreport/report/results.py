@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from robreport.document import (
     Answer,
@@ -26,6 +27,7 @@ from robreport.report.entries import Anchors, Entry
 from robreport.report.measured import measured_values
 from robreport.report.panels import one_figure
 from robreport.report.requirements import pointer
+from robreport.report.said_once import in_every_row, same_throughout, without
 from robreport.report.side_by_side import one_table
 from robreport.report.timed import timed
 from robreport.result import Figure, Table
@@ -168,13 +170,10 @@ class ResultsWriter:
         """The table of all models, where theirs go together."""
         place = entry.name, key
         if place not in self._tables_of_all:
-            self._tables_of_all[place] = one_table(
-                [
-                    (o.about.model, timed(o.result, key))
-                    for o in entry.computed
-                    if o.about.model and key in o.result.tables
-                ]
-            )
+            given = [(o.about.model, table) for o, table in _given(entry, key) if o.about.model]
+            once = same_throughout([table for _, table in given])
+            made = one_table([(model, without(table, once)) for model, table in given])
+            self._tables_of_all[place] = made and _add(made, in_every_row(given, once))
         return self._tables_of_all[place]
 
     def _images(self, entry: Entry) -> list[Block]:
@@ -205,11 +204,7 @@ class ResultsWriter:
             shown = (
                 [self._table(entry, None, key, together)]
                 if together is not None
-                else [
-                    self._table(entry, o, key, timed(o.result, key))
-                    for o in entry.computed
-                    if key in o.result.tables
-                ]
+                else self._apart(entry, key)
             )
             moved = [block for block, appendix in shown if appendix]
             blocks += [block for block, appendix in shown if not appendix]
@@ -219,6 +214,17 @@ class ResultsWriter:
                 title = _first(entry, key).title
                 blocks.append(Prose(text=f"{title}: in the appendix,", links=links))
         return blocks
+
+    def _apart(self, entry: Entry, key: str) -> list[tuple[TableBlock, bool]]:
+        """The tables of the models one by one, all with the same columns."""
+        given = _given(entry, key)
+        once = same_throughout([table for _, table in given])
+        return [
+            self._table(
+                entry, outcome, key, _add(without(table, once), in_every_row([("", table)], once))
+            )
+            for outcome, table in given
+        ]
 
     def _table(
         self, entry: Entry, outcome: Computed | None, key: str, table: Table
@@ -238,6 +244,15 @@ class ResultsWriter:
 
     def _subject(self, outcome: Computed) -> str:
         return outcome.about.model or "" if self.several else ""
+
+
+def _given(entry: Entry, key: str) -> list[tuple[Computed, Table]]:
+    """The tables of that key, and whose they are."""
+    return [(o, timed(o.result, key)) for o in entry.computed if key in o.result.tables]
+
+
+def _add(table: Table, sentence: str) -> Table:
+    return replace(table, caption=f"{table.caption} {sentence}".strip()) if sentence else table
 
 
 def _first(entry: Entry, key: str) -> Table:

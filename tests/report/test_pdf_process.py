@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from io import BytesIO
 from typing import Any
@@ -54,6 +56,55 @@ def test_the_process_answers_job_after_job_with_the_same_bytes() -> None:
     (process,) = pdf_process._IDLE
     assert pdf_process.begin(JOB)() == first == pdf_typeset.typeset(JOB)
     assert [process] == pdf_process._IDLE
+
+
+TEXTS = """<!DOCTYPE html><html lang="en"><head><title>Texts</title></head><body>
+<p>Plain words in a narrow column, which are broken where there is room for no more of them.</p>
+<p class="spread">Words that are spread so that each line but the last fills the whole column.</p>
+<p class="cut">What does not fit into its line ends in three points, however much there is.</p>
+<p class="first">The first letter is large, and so is the first line's ink another.</p>
+<p class="apart">Letters and words apart, <u>underlined</u> and <s>struck through</s>.</p>
+<pre>two	columns
+
+  and an empty line</pre>
+<p>A separator, a soft hy­phen, שלום in between, and thecompletelyunbreakableword.</p>
+<p dir="rtl">שלום עולם, one two</p>
+<table><thead><tr><th>Head, on each page</th></tr></thead><tbody>
+<tr><td>1</td></tr><tr><td>2</td></tr><tr><td>3</td></tr><tr><td>4</td></tr></tbody></table>
+<img src="a:b" alt="words" /></body></html>"""
+LOOK = """@page{size:6cm 5cm;margin:.4cm;@bottom-right{content:counter(page) " of " counter(pages)}}
+p,pre{hyphens:manual;overflow-wrap:break-word} .spread{text-align:justify;hyphens:auto}
+.cut{white-space:nowrap;overflow:hidden;text-overflow:ellipsis} .first::first-letter{font-size:2em}
+.first::first-line{color:red} .apart{letter-spacing:2px;word-spacing:6px} tr{height:1cm}"""
+
+
+def test_texts_of_every_kind_are_the_same_as_when_nothing_is_kept() -> None:
+    svg = (
+        "<svg xmlns='http://www.w3.org/2000/svg' width='90' height='20'>"
+        "<text x='2 9 16' y='12' font-size='9'>words</text></svg>"
+    )
+    job = replace(JOB, page=TEXTS, rules=LOOK, drawings={"a:b": svg})
+    assert pdf_process.begin(job)() == pdf_typeset.typeset(job)
+
+
+def test_lines_beyond_those_that_are_kept_are_set_again() -> None:
+    job = replace(JOB, page=TEXTS, rules=LOOK)
+    code = (
+        "import sys; from robreport.report import pdf_job, pdf_lines, pdf_typeset;"
+        "pdf_lines.keep_lines(int(sys.argv[1]));"
+        "made = pdf_typeset.typeset(pdf_job.read_job(sys.stdin.buffer));"
+        "sys.stdout.buffer.write(made)"
+    )
+    sent = BytesIO()
+    write_job(job, sent)
+    made = {
+        subprocess.run(
+            [sys.executable, "-c", code, str(most)],
+            input=sent.getvalue(), capture_output=True, check=True,
+        ).stdout
+        for most in (0, 3)
+    }  # fmt: skip
+    assert made == {pdf_typeset.typeset(job)}
 
 
 def test_two_jobs_at_a_time_have_a_process_each() -> None:

@@ -1,0 +1,55 @@
+"""Lines of text that Pango has set, kept until they are painted.
+
+WeasyPrint sets each line while it looks for the place of everything, lets the result go, and sets
+the line again to paint it: a tenth of the time that a report takes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import WeakSet
+
+MOST = 50_000
+"""Lines kept at a time, of some kilobytes each; those beyond are set again."""
+_PARAGRAPHS = ("\n", "\r", "\u2029")
+
+
+def keep_lines(most: int = MOST) -> None:
+    """Have the lines of pages kept until they are painted, for as long as the process lives.
+
+    What is painted is the same to the byte. Nothing happens where WeasyPrint's lines are not what
+    this was written for.
+    """
+    from weasyprint.text import line_break
+
+    layout = line_break.Layout
+    parts = ("deactivate", "reactivate", "set_text", "setup")
+    if getattr(layout, "kept", None) is not None or not all(hasattr(layout, p) for p in parts):
+        return
+    let_go, take_up, set_text = layout.deactivate, layout.reactivate, layout.set_text
+    one_paragraph = line_break.pango.pango_layout_set_single_paragraph_mode
+    kept: WeakSet[Any] = WeakSet()
+
+    def deactivate(line: Any) -> None:
+        if line not in kept and len(kept) < most:
+            kept.add(line)
+        else:
+            kept.discard(line)  # painted, or set again to be
+            let_go(line)
+
+    def reactivate(line: Any, style: Any) -> None:
+        if line in kept:
+            # what was set for another style, or before its words were spread, is set again
+            if style is line.style and not line.justification_spacing:
+                return
+            let_go(line)
+        take_up(line, style)
+
+    def set_line(line: Any, text: str, justify: bool = False) -> None:
+        # painting asks for it, and what was set before would be lost
+        if not any(end in text for end in _PARAGRAPHS):
+            one_paragraph(line.layout, True)
+        set_text(line, text, justify)
+
+    layout.deactivate, layout.reactivate, layout.set_text = deactivate, reactivate, set_line
+    layout.kept = kept
