@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -248,6 +249,8 @@ def main() -> None:
     """Run the command line; every error of ours is one message and an exit code."""
     if completion.wanted():
         completion.answer(app)
+    # nearly everything that a run makes is in use until its end: looked through less often
+    gc.set_threshold(50_000, 20, 50)
     try:
         code = app(prog_name="robreport", standalone_mode=False)
     except RobreportError as error:

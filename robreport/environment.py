@@ -49,12 +49,16 @@ def environment(threads: int, device: str) -> dict[str, Any]:
     }
 
 
+# the plugins of one distribution have their files in common
+_digest_of = functools.cache(distribution_digest)
+
+
 @functools.cache
 def plugin_digest(name: str, module: str) -> str:
     """Return a digest of a plugin's code: its distribution's files and its module's package."""
     found = []
-    for word in (name, module):
+    for word in (name, module.partition(".")[0]):
         # a distribution without a list of its files, or a module made at run time
         with contextlib.suppress(LookupError):
-            found.append(distribution_digest(word))
+            found.append(_digest_of(word))
     return digest([name, module, found])
