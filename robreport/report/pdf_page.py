@@ -7,19 +7,24 @@ from functools import cache
 from typing import Any
 from xml.etree import ElementTree
 
+from robreport.report.shared_styles import share_styles
+
 _NOTES = re.compile(r"^::(?:foot)?note-[\w-]+ *\{[^{}]*\}$", re.M)
 _MARKERS = re.compile(r"^::marker(?= *\{)", re.M)
 _USES_NOTES = re.compile(r"footnote|::note|note\(\)")
+_IN_MARGINS = re.compile(r"@((?:top|bottom|left|right)-[a-z-]+) *\{[^{}]*\}")
 
 
-def source(weasyprint: Any, page: str, style: str, fetcher: Any) -> Any:
-    """Return the page as a ``weasyprint.HTML``.
+def source(weasyprint: Any, page: str, style: str, fetcher: Any) -> tuple[Any, str]:
+    """Return the page as a ``weasyprint.HTML``, and rules to add to its style sheet.
 
     A page that is well-formed XML, as the shipped templates make it, is read by expat, which
     takes a hundredth of the time that reading it as HTML does; what a theme's own templates make
     may need the latter.
     """
-    lean = None if _USES_NOTES.search(style) else _lean_defaults(weasyprint)
+    lean = None
+    if not _USES_NOTES.search(style):
+        lean = _lean_defaults(weasyprint, frozenset(_IN_MARGINS.findall(style)))
 
     class Page(weasyprint.HTML):  # type: ignore[misc]
         """HTML with few default styles."""
@@ -30,24 +35,29 @@ def source(weasyprint: Any, page: str, style: str, fetcher: Any) -> Any:
 
     root = _tree(page)
     if root is None:
-        return Page(string=page, url_fetcher=fetcher, media_type="print")
+        return Page(string=page, url_fetcher=fetcher, media_type="print"), ""
+    rules = share_styles(root, style)
     made = Page(string="<html></html>", url_fetcher=fetcher, media_type="print")
     made.wrapper_element = type(made.wrapper_element).from_html_root(root, content_language=None)
     made.etree_element = made.wrapper_element.etree_element
-    return made
+    return made, rules
 
 
 @cache
-def _lean_defaults(weasyprint: Any) -> Any:
-    """WeasyPrint's default style sheet without what it computes for every element.
+def _lean_defaults(weasyprint: Any, margins: frozenset[str]) -> Any:
+    """WeasyPrint's default style sheet without what it computes for every element and page.
 
-    It gives each element six pseudo-elements, for notes and list markers; a page that has no
-    notes needs the markers of list items only. None when that sheet is not where it was.
+    It gives each element six pseudo-elements, for notes and list markers, and each page sixteen
+    boxes in its margins; a page that has no notes needs the markers of list items only, and the
+    boxes that its own style sheet fills. None when that sheet is not where it was.
     """
     theirs = getattr(weasyprint.html, "UA", None)
     if not isinstance(theirs, str):
         return None
-    return weasyprint.CSS(string=_MARKERS.sub("li::marker", _NOTES.sub("", theirs)))
+    lean = _MARKERS.sub("li::marker", _NOTES.sub("", theirs))
+    return weasyprint.CSS(
+        string=_IN_MARGINS.sub(lambda rule: rule[0] if rule[1] in margins else "", lean)
+    )
 
 
 def _tree(page: str) -> ElementTree.Element | None:

@@ -37,10 +37,10 @@ def typeset(job: PdfJob) -> bytes:
         warnings.simplefilter("ignore", DeprecationWarning)
         fetcher = closed_fetcher(weasyprint, job)
         configuration = weasyprint.text.fonts.FontConfiguration()
+        source, more = pdf_page.source(weasyprint, job.page, job.rules, fetcher)
         style = weasyprint.CSS(
-            string=job.faces + job.rules, font_config=configuration, url_fetcher=fetcher
+            string=job.faces + job.rules + more, font_config=configuration, url_fetcher=fetcher
         )
-        source = pdf_page.source(weasyprint, job.page, job.rules, fetcher)
         output: bytes = source.write_pdf(
             stylesheets=[style],
             font_config=configuration,

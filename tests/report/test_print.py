@@ -16,6 +16,7 @@ from robreport.report import pdf_page, pdf_typeset, print_svg
 from robreport.report.builtin import DEFAULT_THEME
 from robreport.report.pdf_objects import make_once
 from robreport.report.print_svg import plain
+from robreport.report.shared_styles import share_styles
 
 
 def half(text: str, weight: int) -> list[float] | None:
@@ -157,7 +158,8 @@ def test_a_page_that_is_no_xml_is_read_as_html() -> None:
         "<!DOCTYPE html><html lang=en><body><p>a<br></body>",
         "<html><body><p>&nbsp;",
     ):
-        page = pdf_page.source(weasyprint, text, "", fetcher)
+        page, rules = pdf_page.source(weasyprint, text, "", fetcher)
+        assert not rules
         assert page.etree_element.tag == "html"
         assert page.etree_element.find("body/p") is not None
         assert page.wrapper_element.etree_element is page.etree_element
@@ -168,7 +170,7 @@ def test_only_pages_without_notes_do_without_their_styles() -> None:
     html = "<!DOCTYPE html><html><body><ul><li>a<i>one</i></li></ul></body></html>"
     boxes = []
     for style in ("", "i { float: footnote }"):
-        page = pdf_page.source(weasyprint, html, style, weasyprint.urls.URLFetcher())
+        page, _ = pdf_page.source(weasyprint, html, style, weasyprint.urls.URLFetcher())
         sheet = weasyprint.CSS(string=f"li {{ list-style-position: inside }} {style}")
         done = page.render(stylesheets=[sheet]).pages[0]._page_box
         boxes.append(" ".join(box.text for box in done.descendants() if hasattr(box, "text")))
@@ -176,3 +178,81 @@ def test_only_pages_without_notes_do_without_their_styles() -> None:
     assert "\u2022" in boxes[1]
     assert "1." in boxes[1]
     assert "1." not in boxes[0]
+
+
+def test_only_margins_that_a_style_sheet_fills_have_boxes() -> None:
+    weasyprint = pdf_typeset.import_weasyprint()
+    html = "<!DOCTYPE html><html><body><p>a</p></body></html>"
+    style = "@page { @top-right { content: 'right' } @bottom-center { content: 'middle' } }"
+    page, _ = pdf_page.source(weasyprint, html, style, weasyprint.urls.URLFetcher())
+    plain = weasyprint.HTML(string=html)
+    sheet = weasyprint.CSS(string=style)
+    places = [
+        [(b.at_keyword, b.position_x, b.position_y, b.width, b.height, b.style["text_align_all"])
+         for b in done.render(stylesheets=[sheet]).pages[0]._page_box.children
+         if isinstance(b, weasyprint.formatting_structure.boxes.MarginBox)]
+        for done in (page, plain)
+    ]  # fmt: skip
+    assert {name for name, *_ in places[0]} == {"@top-right", "@bottom-center"}
+    assert places[0] == places[1]
+
+
+PAGE = """<html><body>
+<section id="part"><h2 id="part_title"><span>4</span> Results</h2>
+<div id="table-1"><p id="table-1_caption"><b>Table 1.</b> All.</p>
+<table style="width:50%" aria-labelledby="table-1_caption"><tr id="row"><td>1</td></tr></table>
+</div></section>
+<section id="next" aria-labelledby="next_title"><h2 id="next_title"><span>5</span> More</h2>
+<p id="words">Words, then <b>others</b>.</p><table class="a" style="width:50%"><tr/></table>
+<p style="width:50%;color:red">c</p><p style="content:'}'">d</p><p style="content:'}'">e</p>
+<a href="#part">4</a><a href="#words">w</a></section></body></html>"""
+
+
+def test_ids_move_to_elements_that_hold_no_others() -> None:
+    root = ET.fromstring(PAGE)
+    rules = share_styles(root, "#row { color: red }")
+    found = {one.get("id"): one for one in root.iter() if one.get("id")}
+    # the heading's own id is named by nobody but keeps its place: the outer finds it taken
+    assert {name: one.tag for name, one in found.items()} == {
+        "part": "section", "part_title": "span", "table-1": "b", "row": "tr", "next": "span",
+        "words": "p",
+    }  # fmt: skip
+    assert rules == "\n.style-0:not(#style#style#style#style){width:50%}"
+    first, second = root.iter("table")
+    assert (first.get("class"), first.get("style")) == ("style-0", None)
+    assert (second.get("class"), second.get("style")) == ("a style-0", None)
+    # one of its kind, or what would end the rule early
+    assert [one.get("style") for one in root.iter("p")][2:] == [
+        "width:50%;color:red", "content:'}'", "content:'}'",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("style", "ids", "styles"),
+    [("[id] {}", 8, 3), ("p[style] {}", 6, 5), ("p[class=a] {}", 6, 5), ("p {}", 6, 3)],
+)
+def test_a_style_sheet_that_asks_for_attributes_finds_them(
+    style: str, ids: int, styles: int
+) -> None:
+    root = ET.fromstring(PAGE)
+    share_styles(root, style)
+    assert sum("id" in one.attrib for one in root.iter()) == ids
+    assert sum("style" in one.attrib for one in root.iter()) == styles
+
+
+def test_a_shared_style_outweighs_the_style_sheet_as_an_own_one_does() -> None:
+    weasyprint = pdf_typeset.import_weasyprint()
+    html = (
+        "<!DOCTYPE html><html><body id='b'><p style='width:30px'>a</p><p style='width:30px'>b</p>"
+        "<p style='width:40px'>c</p></body></html>"
+    )
+    style = "#b p { width: 10px } p:last-child { width: 20px !important }"
+    page, rules = pdf_page.source(weasyprint, html, style, weasyprint.urls.URLFetcher())
+    widths = [
+        [box.width for box in done.render(stylesheets=[weasyprint.CSS(string=style + more)])
+         .pages[0]._page_box.descendants() if box.element_tag == "p" and hasattr(box, "width")
+         and isinstance(box, weasyprint.formatting_structure.boxes.BlockBox)]
+        for done, more in ((page, rules), (weasyprint.HTML(string=html), ""))
+    ]  # fmt: skip
+    assert rules
+    assert widths[0] == widths[1] == [30, 30, 20]
