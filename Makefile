@@ -25,7 +25,7 @@ help:
 	@echo "make lint       ruff: rules and format (make format mends the format)"
 	@echo "make types      mypy, strict"
 	@echo "make contracts  who may import what"
-	@echo "make real       tests on the real data and models beside the checkout, and the built wheel"
+	@echo "make real       tests on the real data and models beside the checkout, and those that take long"
 	@echo "make evidence   the long runs that reproduce published figures"
 	@echo "make bench      benchmarks, each beside its peer"
 	@echo "make clean      remove what the targets above built; make distclean also removes $(VENV)"

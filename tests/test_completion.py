@@ -15,6 +15,8 @@ from robreport.caveats import CAVEATS
 from robreport.plugins import Registry
 from tests.running import command
 
+pytestmark = pytest.mark.slow
+
 AUDIT = """
 [audit]
 title = "t"

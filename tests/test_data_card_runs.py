@@ -11,6 +11,8 @@ import pytest
 
 from tests.running import command, record, without_execution
 
+pytestmark = pytest.mark.slow
+
 AUDIT = """
 [audit]
 title = "Planted overlap"

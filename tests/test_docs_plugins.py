@@ -59,6 +59,7 @@ def test_entry_point_leads_to_a_plugin_that_loads(
     assert 'require = ["stable_share >= 0.9"]' in PAGE.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_its_own_tests_pass(package: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", "."],

@@ -107,6 +107,7 @@ def dependencies_first(package: Path) -> list[str]:
     return list(ordered)
 
 
+@pytest.mark.slow
 def test_each_module_imports_alone_without_a_warning() -> None:
     names = dependencies_first(ROOT / "robreport") + dependencies_first(PLUGINS)
     assert sorted(names) == sorted(modules(ROOT / "robreport") + modules(PLUGINS))

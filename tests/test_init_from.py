@@ -243,6 +243,7 @@ def test_a_network_in_onnx_and_arrays(files: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(second, scores.argmax(axis=1))
 
 
+@pytest.mark.slow
 def test_the_command_with_boosted_trees_categories_and_gaps(tmp_path: Path) -> None:
     xgboost = pytest.importorskip("xgboost")
     table = pd.DataFrame(

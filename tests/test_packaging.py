@@ -97,6 +97,7 @@ def pip(*arguments: str) -> None:
     assert run.returncode == 0, run.stderr
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(wheel: Path) -> None:
     expected = {
         str(PurePosixPath(name, *path.relative_to(folder).parts))

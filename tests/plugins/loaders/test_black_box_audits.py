@@ -17,6 +17,8 @@ from robreport_plugins.loaders.bundled import BundledLoader
 from tests.plugins.loaders.local_service import Asked, LocalService, answers
 from tests.running import command, record
 
+pytestmark = pytest.mark.slow
+
 X, Y = load_iris(return_X_y=True)
 MODEL = LogisticRegression(max_iter=500, C=0.05).fit(X[::2], Y[::2])
 SECRET = "hunter2-4711"

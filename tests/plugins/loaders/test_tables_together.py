@@ -128,6 +128,7 @@ def _spec(folder: Path, root: Path, data: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_model_that_does_not_know_a_word_is_refused_before_anything_runs(tmp_path: Path) -> None:
     frame = pd.DataFrame({"age": [30, 40, 50, 60], "sex": ["f", "m", "f", "m"]})
     columns = make_column_transformer((OneHotEncoder(), ["sex"]), remainder="passthrough")
