@@ -20,6 +20,7 @@ from typing import Any
 
 from robreport.report import pdf_page, print_svg
 from robreport.report.pdf_job import PdfJob, read_job, write_parts
+from robreport.report.pdf_lengths import resolve_once
 from robreport.report.pdf_lines import keep_lines
 from robreport.report.pdf_objects import list_pages_once, make_once
 
@@ -152,6 +153,7 @@ def main() -> None:
     with suppress(Exception):
         list_pages_once()
         keep_lines()
+        resolve_once()
         typeset(_FIRST)
     with suppress(BrokenPipeError):
         while (job := read_job(sys.stdin.buffer)) is not None:

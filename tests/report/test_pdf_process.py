@@ -72,10 +72,34 @@ TEXTS = """<!DOCTYPE html><html lang="en"><head><title>Texts</title></head><body
 <table><thead><tr><th>Head, on each page</th></tr></thead><tbody>
 <tr><td>1</td></tr><tr><td>2</td></tr><tr><td>3</td></tr><tr><td>4</td></tr></tbody></table>
 <img src="a:b" alt="words" /></body></html>"""
+BOXES = """<!DOCTYPE html><html lang="en"><head><title>Boxes</title></head><body>
+<div class="half">half <div class="half">of half</div></div><div class="least">at least</div>
+<div class="bordered"><p>in a border</p></div><div class="high"><div class="half">high</div></div>
+<div class="flex"><p>one</p><p>two words</p><p class="half">three</p></div>
+<div class="grid"><p>one</p><p>two</p><p>three</p><p class="high">four</p></div>
+<table class="a"><tr><td>1</td><td class="half">2</td></tr><tr><td colspan="2">3</td></tr></table>
+<table class="b"><tr><th>1</th><td style="padding:3px">2</td></tr></table>
+<p class="float">left</p><p>beside what floats, in <span class="inline">a box</span></p>
+<p class="calc">so wide</p><div class="columns"><p>in two</p><p>columns</p></div></body></html>"""
 LOOK = """@page{size:6cm 5cm;margin:.4cm;@bottom-right{content:counter(page) " of " counter(pages)}}
 p,pre{hyphens:manual;overflow-wrap:break-word} .spread{text-align:justify;hyphens:auto}
 .cut{white-space:nowrap;overflow:hidden;text-overflow:ellipsis} .first::first-letter{font-size:2em}
 .first::first-line{color:red} .apart{letter-spacing:2px;word-spacing:6px} tr{height:1cm}"""
+
+LAYOUT = """@page{size:9cm 12cm;margin:8% 1cm} *{box-sizing:border-box} p{margin:2px}
+.half{width:50%;padding:2%;min-height:12px} .least{width:4px;min-width:2cm;max-width:40%}
+.bordered{border:3px solid;padding:4px;width:4cm;box-sizing:content-box;height:1cm;max-height:20px}
+.high{height:1.5cm;border:1px solid} .flex{display:flex;gap:3px} .flex p{flex:1}
+.grid{display:grid;grid-template-columns:1fr 2fr} .a{border-collapse:collapse;width:80%}
+.a td{border:2px solid;padding:1px} .b{border-spacing:4px} .b th{border:1px solid;width:30%}
+.float{float:left;width:2cm;height:1cm;margin:auto} .inline{display:inline-block;width:1cm}
+.calc{width:calc(50% - 3px)} .columns{columns:2}"""
+
+
+@pytest.mark.parametrize("rules", [LAYOUT, LAYOUT.replace("*{box-sizing:border-box}", "")])
+def test_boxes_of_every_kind_are_the_same_as_when_each_is_measured(rules: str) -> None:
+    job = replace(JOB, page=BOXES, rules=rules)
+    assert pdf_process.begin(job)() == pdf_typeset.typeset(job)
 
 
 def test_texts_of_every_kind_are_the_same_as_when_nothing_is_kept() -> None:
