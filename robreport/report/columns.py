@@ -59,7 +59,7 @@ def widths(block: TableBlock, labels: Mapping[str, str]) -> Widths:
         # what is left goes to the columns of text; numbers stay together
         given = _spread(most, [m if c.kind == "text" else 1.0
                                for m, c in zip(most, block.columns, strict=True)],
-                        LINE - sum(most))  # fmt: skip
+                        LINE * table / 100 - sum(most))  # fmt: skip
     elif sum(least) <= LINE:
         room = [b - a for a, b in zip(least, most, strict=True)]
         given = _spread(least, [r**0.75 for r in room], LINE - sum(least))

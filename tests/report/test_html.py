@@ -260,6 +260,22 @@ def test_columns_share_a_table_by_what_stands_in_them() -> None:
     assert narrow.table == columns.NARROWEST
 
 
+def test_a_number_keeps_its_interval_on_its_line_in_a_table_that_is_not_stretched() -> None:
+    block = TableBlock(
+        columns=(
+            Column(key="c", title="class"),
+            Column(key="n", title="n", kind="integer"),
+            Column(key="r", title="robust, at most", kind="share_interval"),
+            Column(key="t", title="taken for"),
+        ),
+        rows=tuple((str(i), 9, [1.0, 0.664, 1.0], "8 (1)") for i in range(10)),
+    )
+    given = columns.widths(block, {})
+    assert columns.NARROWEST < given.table < 100
+    letters = columns.LINE * given.table / 100 * given.columns[2] / 100
+    assert letters > len("100.0 % (66.4\u2013100.0)") + 2
+
+
 @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3)])
 def test_pictures_survive_as_png(shape: tuple[int, ...]) -> None:
     from io import BytesIO

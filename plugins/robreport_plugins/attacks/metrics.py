@@ -41,7 +41,7 @@ class AttackSuite(Metric):
         "Croce, Hein: Mind the box: l1-APGD for sparse adversarial attacks, ICML 2021",
         "Carlini et al.: On evaluating adversarial robustness, arXiv 1902.06705",
     )
-    knowledge = "white box"
+    knowledge = "as the threat says: white box, or black box"
     scalar_help: ClassVar[dict[str, str]] = {
         "clean_accuracy": "share of the attacked inputs that are right without an attack",
         "robust_accuracy[threat, eps]": (
