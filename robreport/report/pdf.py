@@ -81,6 +81,8 @@ def job_of(document: Document, theme: Theme, record: RecordFiles) -> PdfJob:
             )
         ),
         finished=finished.timestamp(),
+        # a theme may change values for the shipped rules to use
+        shipped=theme.template_loader is None and not _ROOT.sub("", theme.css).strip(),
     )
 
 

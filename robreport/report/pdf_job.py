@@ -42,6 +42,8 @@ class PdfJob:
     attachments : tuple of Attachment
     finished : float
         The time that everything is stamped with, in seconds since 1970.
+    shipped : bool
+        Whether page and rules are made of the shipped templates and style sheets alone.
     """
 
     page: str
@@ -53,6 +55,7 @@ class PdfJob:
     letters: str
     attachments: tuple[Attachment, ...]
     finished: float
+    shipped: bool = False
 
 
 def write_job(job: PdfJob, pipe: IO[bytes]) -> None:
@@ -67,6 +70,7 @@ def write_job(job: PdfJob, pipe: IO[bytes]) -> None:
         "letters": job.letters,
         "attachments": [[a.name, a.description, a.relationship] for a in job.attachments],
         "finished": job.finished,
+        "shipped": job.shipped,
     }
     write_parts(pipe, json.dumps(plain).encode(), *(a.content for a in job.attachments))
 

@@ -11,7 +11,7 @@ from weakref import WeakSet
 
 MOST = 50_000
 """Lines kept at a time, of some kilobytes each; those beyond are set again."""
-_PARAGRAPHS = ("\n", "\r", "\u2029")
+_PARAGRAPHS = ("\n", "\r", "\u2028", "\u2029")
 
 
 def keep_lines(most: int = MOST) -> None:
@@ -40,15 +40,15 @@ def keep_lines(most: int = MOST) -> None:
     def reactivate(line: Any, style: Any) -> None:
         if line in kept:
             # what was set for another style, or before its words were spread, is set again
-            if style is line.style and not line.justification_spacing:
+            spread = line.justification_spacing or style["word_spacing"]
+            if style is line.style and not spread:
                 return
             let_go(line)
         take_up(line, style)
 
     def set_line(line: Any, text: str, justify: bool = False) -> None:
         # painting asks for it, and what was set before would be lost
-        if not any(end in text for end in _PARAGRAPHS):
-            one_paragraph(line.layout, True)
+        one_paragraph(line.layout, not any(end in text for end in _PARAGRAPHS))
         set_text(line, text, justify)
 
     layout.deactivate, layout.reactivate, layout.set_text = deactivate, reactivate, set_line

@@ -15,7 +15,9 @@ _USES_NOTES = re.compile(r"footnote|::note|note\(\)")
 _IN_MARGINS = re.compile(r"@((?:top|bottom|left|right)-[a-z-]+) *\{[^{}]*\}")
 
 
-def source(weasyprint: Any, page: str, style: str, fetcher: Any) -> tuple[Any, str]:
+def source(
+    weasyprint: Any, page: str, style: str, fetcher: Any, *, shipped: bool = False
+) -> tuple[Any, str]:
     """Return the page as a ``weasyprint.HTML``, and rules to add to its style sheet.
 
     A page that is well-formed XML, as the shipped templates make it, is read by expat, which
@@ -24,7 +26,8 @@ def source(weasyprint: Any, page: str, style: str, fetcher: Any) -> tuple[Any, s
     """
     lean = None
     if not _USES_NOTES.search(style):
-        lean = _lean_defaults(weasyprint, frozenset(_IN_MARGINS.findall(style)))
+        filled = frozenset(_IN_MARGINS.findall(style)) if shipped else None
+        lean = _lean_defaults(weasyprint, filled)
 
     class Page(weasyprint.HTML):  # type: ignore[misc]
         """HTML with few default styles."""
@@ -36,7 +39,7 @@ def source(weasyprint: Any, page: str, style: str, fetcher: Any) -> tuple[Any, s
     root = _tree(page)
     if root is None:
         return Page(string=page, url_fetcher=fetcher, media_type="print"), ""
-    rules = share_styles(root, style)
+    rules = share_styles(root) if shipped else ""
     made = Page(string="<html></html>", url_fetcher=fetcher, media_type="print")
     made.wrapper_element = type(made.wrapper_element).from_html_root(root, content_language=None)
     made.etree_element = made.wrapper_element.etree_element
@@ -44,20 +47,21 @@ def source(weasyprint: Any, page: str, style: str, fetcher: Any) -> tuple[Any, s
 
 
 @cache
-def _lean_defaults(weasyprint: Any, margins: frozenset[str]) -> Any:
+def _lean_defaults(weasyprint: Any, margins: frozenset[str] | None) -> Any:
     """WeasyPrint's default style sheet without what it computes for every element and page.
 
     It gives each element six pseudo-elements, for notes and list markers, and each page sixteen
     boxes in its margins; a page that has no notes needs the markers of list items only, and the
-    boxes that its own style sheet fills. None when that sheet is not where it was.
+    boxes that its own style sheet fills, where `margins` names them. None when that sheet is not
+    where it was.
     """
     theirs = getattr(weasyprint.html, "UA", None)
     if not isinstance(theirs, str):
         return None
     lean = _MARKERS.sub("li::marker", _NOTES.sub("", theirs))
-    return weasyprint.CSS(
-        string=_IN_MARGINS.sub(lambda rule: rule[0] if rule[1] in margins else "", lean)
-    )
+    if margins is not None:
+        lean = _IN_MARGINS.sub(lambda rule: rule[0] if rule[1] in margins else "", lean)
+    return weasyprint.CSS(string=lean)
 
 
 def _tree(page: str) -> ElementTree.Element | None:

@@ -38,7 +38,9 @@ def typeset(job: PdfJob) -> bytes:
         warnings.simplefilter("ignore", DeprecationWarning)
         fetcher = closed_fetcher(weasyprint, job)
         configuration = weasyprint.text.fonts.FontConfiguration()
-        source, more = pdf_page.source(weasyprint, job.page, job.rules, fetcher)
+        source, more = pdf_page.source(
+            weasyprint, job.page, job.rules, fetcher, shipped=job.shipped
+        )
         style = weasyprint.CSS(
             string=job.faces + job.rules + more, font_config=configuration, url_fetcher=fetcher
         )

@@ -1,11 +1,13 @@
-"""What all rows of a wide table say alike, said once in its caption instead of in a column."""
+"""What all rows of a wide table are about, said once in its caption instead of in a column.
+
+Only words move there: numbers are what a table is read for, and stand in it however equal.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from robreport.report import numbers
 from robreport.result import Table
 
 LEAST_ROWS, LEAST_COLUMNS = 3, 7
@@ -15,7 +17,7 @@ _KEPT = 2
 
 
 def same_throughout(tables: Sequence[Table]) -> tuple[int, ...]:
-    """Return the places of the columns that say one thing in each of the tables.
+    """Return the places of the columns of text that say one thing in each of the tables.
 
     The tables are those of a measurement's models; what they say may differ between them.
     """
@@ -24,7 +26,11 @@ def same_throughout(tables: Sequence[Table]) -> tuple[int, ...]:
         table.columns != columns or len(table.rows) < LEAST_ROWS for table in tables
     ):
         return ()
-    still = tuple(j for j in range(len(columns)) if all(_one_value(table, j) for table in tables))
+    still = tuple(
+        j
+        for j, column in enumerate(columns)
+        if column.kind == "text" and all(_one_word(table, j) for table in tables)
+    )
     return still if len(columns) - len(still) >= _KEPT else ()
 
 
@@ -42,19 +48,19 @@ def in_every_row(tables: Sequence[tuple[str, Table]], places: Sequence[int]) -> 
     """Return what those columns say, naming each (model, table) where they do not agree."""
     if not places:
         return ""
-    return f"In every row: {'; '.join(_said(tables, j) for j in places)}."
+    told = "; ".join(_said(tables, j) for j in places)
+    return f"In every row, {told}{'' if told.endswith('.') else '.'}"
 
 
-def _one_value(table: Table, place: int) -> bool:
+def _one_word(table: Table, place: int) -> bool:
     first = table.rows[0][place]
-    return first is not None and all(row[place] == first for row in table.rows)
+    return bool(isinstance(first, str) and first) and all(r[place] == first for r in table.rows)
 
 
 def _said(tables: Sequence[tuple[str, Table]], place: int) -> str:
-    column = tables[0][1].columns[place]
-    unit = f"{numbers.NARROW}{column.unit}" if column.unit else ""
-    values = [numbers.cell(table.rows[0][place], column.kind) + unit for _, table in tables]
-    if len(set(values)) == 1:
-        return f"{column.title} {values[0]}"
-    named = (f"{value} for {model}" for value, (model, _) in zip(values, tables, strict=True))
-    return f"{column.title} {' and '.join(named)}"
+    title = tables[0][1].columns[place].title
+    words = [str(table.rows[0][place]) for _, table in tables]
+    if len(set(words)) == 1:
+        return f"{title}: {words[0]}"
+    named = (f"{word} ({model})" for word, (model, _) in zip(words, tables, strict=True))
+    return f"{title}: {', '.join(named)}"

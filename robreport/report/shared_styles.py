@@ -1,7 +1,7 @@
 """Elements that look alike with one style in common, which WeasyPrint then computes once.
 
 It takes the elements with the same parent's style and the same rules as alike, unless they have
-an id or a ``style`` of their own; what stands in an element that is not like others is not either.
+an id or a ``style`` of their own.
 """
 
 from __future__ import annotations
@@ -10,29 +10,28 @@ import re
 from collections import Counter
 from xml.etree.ElementTree import Element
 
-_ID = re.compile(r"#([A-Za-z_][\w-]*)")
-_PLAIN = re.compile(r"[\w\s:;.,%()#-]+")
+_PLAIN = re.compile(r"[\w\s:;.,%-]+")
 """A ``style`` that means the same within the braces of a rule."""
 _LABELS = ("aria-labelledby", "aria-describedby")
 
 
-def share_styles(root: Element, style: str) -> str:
+def share_styles(root: Element) -> str:
     """Move ids to elements without children, and styles to rules, which are returned.
 
-    Links lead to the same places. A style sheet that asks for ids or for attributes finds those.
+    Links lead to the same places in pages of the shipped templates and style sheets. Those of a
+    theme may hide the first child of an element, or ask for ids and attributes.
     """
-    if "[id" not in style:
-        _move_ids(root, frozenset(_ID.findall(style)))
-    return "" if "[style" in style or "[class" in style else _rules(root)
+    _move_ids(root)
+    return _rules(root)
 
 
-def _move_ids(root: Element, styled: frozenset[str]) -> None:
+def _move_ids(root: Element) -> None:
     elements = list(root.iter())
     linked = {one.get("href", "").removeprefix("#") for one in elements}
     labels = {word for one in elements for key in _LABELS for word in one.get(key, "").split()}
     for element in reversed(elements):
         name = element.get("id")
-        if name is None or name in styled:
+        if name is None:
             continue
         if name in labels - linked:
             # only another element of the same page reads it, and only on a screen

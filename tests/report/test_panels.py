@@ -159,30 +159,30 @@ def test_tables_that_say_the_same_throughout_stay_apart() -> None:
 
 
 def wide(values: list[Any], norm: str = "L2") -> Table:
-    """Eight columns, of which the second, third and last say one thing in each row."""
-    kinds = ("number", "text", "share_interval", "integer", "text", "number", "number", "share")
+    """Eight columns, of which the second and the last say one word in each row."""
+    kinds = ("number", "text", "share_interval", "integer", "text", "number", "text", "text")
     return Table(
         title="Attacks",
         columns=tuple(Column(key=f"k{i}", title=f"c{i}", kind=kind)
                       for i, kind in enumerate(kinds)),
-        rows=tuple((i, norm, [0.9, 0.8, 0.95], v, f"t{v}", v + 0.5, None, 0.25)
+        rows=tuple((i, norm, [0.9, 0.8, 0.95], 7, f"t{v}", None, "", "a; b.")
                    for i, v in enumerate(values)),
     )  # fmt: skip
 
 
-def test_what_all_rows_say_is_said_once() -> None:
+def test_words_that_all_rows_say_are_said_once() -> None:
     tables = [("cnn", wide([1, 2, 3])), ("tree", wide([1, 1, 1], norm="L1"))]
     shown = [table for _, table in tables]
     places = same_throughout(shown)
-    # what varies in one of them stays in both, and so does what nobody knows
-    assert places == (1, 2, 7)
-    assert same_throughout(shown[1:]) == (1, 2, 3, 4, 5, 7)
-    assert [c.title for c in without(shown[0], places).columns] == ["c0", "c3", "c4", "c5", "c6"]
-    assert without(shown[0], places).rows[1] == (1, 2, "t2", 2.5, None)
-    said = in_every_row(tables, places).replace("\u202f", " ")
-    assert said == (
-        "In every row: c1 L2 for cnn and L1 for tree; c2 90.0 % (80.0\u201395.0); c7 25.0 %."
-    )
+    # what varies in one of them stays in both; so do numbers, and what nobody knows
+    assert places == (1, 7)
+    assert same_throughout(shown[1:]) == (1, 4, 7)
+    assert [c.title for c in without(shown[0], places).columns] == [
+        "c0", "c2", "c3", "c4", "c5", "c6",
+    ]  # fmt: skip
+    assert without(shown[0], places).rows[1] == (1, [0.9, 0.8, 0.95], 7, "t2", None, "")
+    assert in_every_row(tables, places) == "In every row, c1: L2 (cnn), L1 (tree); c7: a; b."
+    assert in_every_row(tables[:1], (1,)) == "In every row, c1: L2."
     assert in_every_row(tables, ()) == ""
 
 
@@ -193,8 +193,9 @@ def test_what_all_rows_say_is_said_once() -> None:
         [wide([1, 1])],
         [table([1, 1, 1], more=4)],
         [wide([1, 2, 3]), table([1, 2, 3], more=5)],
-        [replace(wide([1, 1, 1]), rows=((1, "a", [1, 0, 1], 1, "t", 1, 0, 1),) * 3)],
+        [Table(title="T", columns=tuple(Column(key=f"k{i}", title=f"c{i}") for i in range(8)),
+               rows=tuple(("a",) * 7 + (str(i),) for i in range(3)))],
     ],
-)
+)  # fmt: skip
 def test_few_rows_few_columns_and_nothing_left_stay_as_they_are(tables: list[Table]) -> None:
     assert same_throughout(tables) == ()

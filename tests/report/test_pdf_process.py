@@ -64,6 +64,9 @@ TEXTS = """<!DOCTYPE html><html lang="en"><head><title>Texts</title></head><body
 <p class="cut">What does not fit into its line ends in three points, however much there is.</p>
 <p class="first">The first letter is large, and so is the first line's ink another.</p>
 <p class="apart">Letters and words apart, <u>underlined</u> and <s>struck through</s>.</p>
+<p class="narrow">a b
+c d
+second one</p><p>line\u2028separator in words</p>
 <pre>two	columns
 
   and an empty line</pre>
@@ -84,7 +87,8 @@ BOXES = """<!DOCTYPE html><html lang="en"><head><title>Boxes</title></head><body
 LOOK = """@page{size:6cm 5cm;margin:.4cm;@bottom-right{content:counter(page) " of " counter(pages)}}
 p,pre{hyphens:manual;overflow-wrap:break-word} .spread{text-align:justify;hyphens:auto}
 .cut{white-space:nowrap;overflow:hidden;text-overflow:ellipsis} .first::first-letter{font-size:2em}
-.first::first-line{color:red} .apart{letter-spacing:2px;word-spacing:6px} tr{height:1cm}"""
+.first::first-line{color:red} .apart{letter-spacing:2px;word-spacing:6px} tr{height:1cm}
+.narrow{white-space:pre-wrap;width:39px;font-size:10px}"""
 
 LAYOUT = """@page{size:9cm 12cm;margin:8% 1cm} *{box-sizing:border-box} p{margin:2px}
 .half{width:50%;padding:2%;min-height:12px} .least{width:4px;min-width:2cm;max-width:40%}
@@ -114,8 +118,10 @@ def test_texts_of_every_kind_are_the_same_as_when_nothing_is_kept() -> None:
 def test_lines_beyond_those_that_are_kept_are_set_again() -> None:
     job = replace(JOB, page=TEXTS, rules=LOOK)
     code = (
-        "import sys; from robreport.report import pdf_job, pdf_lines, pdf_typeset;"
-        "pdf_lines.keep_lines(int(sys.argv[1]));"
+        "import sys; from robreport.report import pdf_job, pdf_lengths, pdf_lines, pdf_typeset;"
+        "pdf_lines.keep_lines(int(sys.argv[1])); pdf_lengths.resolve_once();"
+        "from weasyprint.layout import block; from weasyprint.text import line_break;"
+        "assert line_break.Layout.kept is not None and block.resolve_percentages.once;"
         "made = pdf_typeset.typeset(pdf_job.read_job(sys.stdin.buffer));"
         "sys.stdout.buffer.write(made)"
     )

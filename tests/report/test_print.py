@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -11,12 +12,17 @@ from xml.etree import ElementTree as ET
 import pydyf  # type: ignore[import-untyped]
 import pytest
 from fontTools.ttLib import TTFont  # type: ignore[import-untyped]
+from jinja2 import DictLoader
 
 from robreport.report import pdf_page, pdf_typeset, print_svg
 from robreport.report.builtin import DEFAULT_THEME
+from robreport.report.compose import compose
+from robreport.report.pdf import job_of
 from robreport.report.pdf_objects import make_once
 from robreport.report.print_svg import plain
 from robreport.report.shared_styles import share_styles
+from robreport.report.theme import Theme
+from tests.report import sample
 
 
 def half(text: str, weight: int) -> list[float] | None:
@@ -158,7 +164,7 @@ def test_a_page_that_is_no_xml_is_read_as_html() -> None:
         "<!DOCTYPE html><html lang=en><body><p>a<br></body>",
         "<html><body><p>&nbsp;",
     ):
-        page, rules = pdf_page.source(weasyprint, text, "", fetcher)
+        page, rules = pdf_page.source(weasyprint, text, "", fetcher, shipped=True)
         assert not rules
         assert page.etree_element.tag == "html"
         assert page.etree_element.find("body/p") is not None
@@ -184,7 +190,7 @@ def test_only_margins_that_a_style_sheet_fills_have_boxes() -> None:
     weasyprint = pdf_typeset.import_weasyprint()
     html = "<!DOCTYPE html><html><body><p>a</p></body></html>"
     style = "@page { @top-right { content: 'right' } @bottom-center { content: 'middle' } }"
-    page, _ = pdf_page.source(weasyprint, html, style, weasyprint.urls.URLFetcher())
+    page, _ = pdf_page.source(weasyprint, html, style, weasyprint.urls.URLFetcher(), shipped=True)
     plain = weasyprint.HTML(string=html)
     sheet = weasyprint.CSS(string=style)
     places = [
@@ -210,11 +216,11 @@ PAGE = """<html><body>
 
 def test_ids_move_to_elements_that_hold_no_others() -> None:
     root = ET.fromstring(PAGE)
-    rules = share_styles(root, "#row { color: red }")
+    rules = share_styles(root)
     found = {one.get("id"): one for one in root.iter() if one.get("id")}
     # the heading's own id is named by nobody but keeps its place: the outer finds it taken
     assert {name: one.tag for name, one in found.items()} == {
-        "part": "section", "part_title": "span", "table-1": "b", "row": "tr", "next": "span",
+        "part": "section", "part_title": "span", "table-1": "b", "row": "td", "next": "span",
         "words": "p",
     }  # fmt: skip
     assert rules == "\n.style-0:not(#style#style#style#style){width:50%}"
@@ -227,17 +233,26 @@ def test_ids_move_to_elements_that_hold_no_others() -> None:
     ]  # fmt: skip
 
 
+def test_the_page_of_a_theme_is_left_as_it_is() -> None:
+    weasyprint = pdf_typeset.import_weasyprint()
+    fetcher = weasyprint.urls.URLFetcher()
+    page, rules = pdf_page.source(weasyprint, f"<!DOCTYPE html>{PAGE}", "", fetcher)
+    assert not rules
+    assert ET.tostring(page.etree_element) == ET.tostring(ET.fromstring(PAGE))
+
+
 @pytest.mark.parametrize(
-    ("style", "ids", "styles"),
-    [("[id] {}", 8, 3), ("p[style] {}", 6, 5), ("p[class=a] {}", 6, 5), ("p {}", 6, 3)],
+    ("theme", "shipped"),
+    [
+        (DEFAULT_THEME, True),
+        (replace(DEFAULT_THEME, css=":root { --accent: #123456 }\n", label="Ours"), True),
+        (replace(DEFAULT_THEME, css=".part-number { display: none }"), False),
+        (replace(DEFAULT_THEME, template_loader=DictLoader({})), False),
+    ],
 )
-def test_a_style_sheet_that_asks_for_attributes_finds_them(
-    style: str, ids: int, styles: int
-) -> None:
-    root = ET.fromstring(PAGE)
-    share_styles(root, style)
-    assert sum("id" in one.attrib for one in root.iter()) == ids
-    assert sum("style" in one.attrib for one in root.iter()) == styles
+def test_only_shipped_templates_and_rules_share_styles(theme: Theme, shipped: bool) -> None:
+    run = sample.audit(("tree",))
+    assert job_of(compose(run), theme, sample.record(run)).shipped is shipped
 
 
 def test_a_shared_style_outweighs_the_style_sheet_as_an_own_one_does() -> None:
@@ -247,7 +262,9 @@ def test_a_shared_style_outweighs_the_style_sheet_as_an_own_one_does() -> None:
         "<p style='width:40px'>c</p></body></html>"
     )
     style = "#b p { width: 10px } p:last-child { width: 20px !important }"
-    page, rules = pdf_page.source(weasyprint, html, style, weasyprint.urls.URLFetcher())
+    page, rules = pdf_page.source(
+        weasyprint, html, style, weasyprint.urls.URLFetcher(), shipped=True
+    )
     widths = [
         [box.width for box in done.render(stylesheets=[weasyprint.CSS(string=style + more)])
          .pages[0]._page_box.descendants() if box.element_tag == "p" and hasattr(box, "width")

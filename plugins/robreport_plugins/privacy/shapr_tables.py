@@ -39,7 +39,7 @@ def most_exposed(
         title="The most exposed training records",
         columns=(
             Column(key="rank", title="Rank", kind="integer"),
-            Column(key="record", title="Row in the source and class"),
+            Column(key="record", title="Row and class"),
             Column(key="score", title="SHAPr", kind="interval"),
         ),
         rows=tuple(rows),
