@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         Scalar,
         Table,
     )
-    from robreport.threat import Eps, Norm, ThreatModel
+    from robreport.threat import Eps, Norm, ThreatModel, parse_number
     from robreport.trees import Tree, TreeEnsemble
 
 __version__ = "0.1.0"
@@ -52,7 +52,7 @@ _HOME = {
         "Caveat", "Check", "Column", "Figure", "Finding", "ImageGrid", "Interval", "Result",
         "Scalar", "Table",
     ),
-    "robreport.threat": ("Eps", "Norm", "ThreatModel"),
+    "robreport.threat": ("Eps", "Norm", "ThreatModel", "parse_number"),
     "robreport.trees": ("Tree", "TreeEnsemble"),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -64,7 +64,8 @@ __all__ = [  # noqa: RUF022
     "ModelHandle", "ModelLoader", "ModelSource", "Needs", "Norm", "NotOffered", "Outcome",
     "Params", "RecordFiles", "RenderContext", "Result", "RobreportError", "Scalar", "Section",
     "SkipMetric", "Skipped", "Split", "SplitSource", "Status", "Table", "Theme", "ThreatModel",
-    "Tree", "TreeEnsemble", "hookimpl", "names_in_order", "number_of", "__version__",
+    "Tree", "TreeEnsemble", "hookimpl", "names_in_order", "number_of", "parse_number",
+    "__version__",
 ]  # fmt: skip
 
 

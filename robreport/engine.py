@@ -266,7 +266,8 @@ class _Runner:
         payload = {
             **common_payload(self.prepared),
             "metric": unit.metric.id,
-            "params": unit.params.model_dump(mode="json"),
+            # what the audit leaves open stays open: a metric may tell it from a default that is set
+            "params": unit.params.model_dump(mode="json", exclude_unset=True),
             "threats": plain(unit.threats),
             "seed": metric_seed(self.plan.spec.audit.seed, unit.metric.id),
             "out": str(out),

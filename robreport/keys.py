@@ -49,6 +49,7 @@ class Keys:
                 **self._common,
                 "metric": unit.metric.id,
                 "params": unit.params.model_dump(mode="json"),
+                "set": sorted(unit.params.model_fields_set),
                 "threats": plain(unit.threats),
                 "code": plugin_digest(owner.distribution, owner.module),
                 "model": self._model(unit.model),

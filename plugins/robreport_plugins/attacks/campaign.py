@@ -114,8 +114,8 @@ class Campaign:
     floods, longer : tuple
         The attacks run to test the attacks: see `Flood` and `Longer`.
     flat : array (n,) of bool
-        Right without an attack, and every entry of the loss's gradient is exactly zero; nothing
-        of a model without gradients.
+        Right without an attack, and every entry of the loss's gradient is exactly zero; none
+        where no attack follows gradients.
     repeatable : bool
         Whether the same inputs gave the same outputs twice.
     strangers : int
@@ -144,6 +144,11 @@ class Campaign:
     @property
     def n(self) -> int:
         return int(self.right.size)
+
+    @property
+    def follows(self) -> bool:
+        """Whether any of the attacks follows gradients."""
+        return any(trial.attack.sees == "gradients" for trial in self.trials)
 
     def text(self, eps: float) -> str:
         """Return a radius as the audit spells it."""

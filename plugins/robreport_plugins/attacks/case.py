@@ -104,17 +104,34 @@ class Case:
 
     def landed(self, attempt: Attempt) -> Array:
         """Return candidates ``(n, *shape)`` as valid inputs in the ball, in data space."""
+        landed = self.space.land(self.data, self._moved(attempt), self.norm, self.eps)
         if isinstance(attempt, Exact):
-            delta = np.asarray(attempt.data, dtype=np.float64) - self.data
-            landed = self.space.land(self.data, delta, self.norm, self.eps)
             good = self.space.inside(self.data, attempt.data, self.norm, self.eps)
             landed[good] = attempt.data[good]
-            return landed
+        return landed
+
+    def asked(self, attempt: Attempt) -> tuple[Array, ...]:
+        """Return candidates as the model may have been asked about them, in data space.
+
+        By their scores as they are; by decisions with the digits of the data where nothing moved.
+        """
+        if isinstance(attempt, Exact):
+            return (attempt.data,)
+        moved = np.asarray(self.data + self._moved(attempt), dtype=self.data.dtype)
+        return self._inputs(attempt.x_adv), moved
+
+    def within(self, attempt: Attempt, slack: float = 1e-5) -> npt.NDArray[np.bool_]:
+        """Return which candidates lie in the ball as the attack left them, but for rounding."""
+        sizes = self.space.sizes(self.data, self.asked(attempt)[-1], self.norm)
+        return np.asarray(sizes <= self.eps * (1 + slack))
+
+    def _moved(self, attempt: Attempt) -> Array:
+        """Return what the attack changed, in data space."""
+        if isinstance(attempt, Exact):
+            return np.asarray(attempt.data, dtype=np.float64) - self.data
         # the float32 difference is what the attack did; float64 data keep their own digits
         delta = (attempt.x_adv.double() - self.x.double()).cpu().numpy()
-        if self.space.unit is not None:
-            delta = delta * self.space.unit
-        return self.space.land(self.data, delta, self.norm, self.eps)
+        return delta if self.space.unit is None else delta * self.space.unit
 
     def exact(self, data: Array, claimed: Array, queries: int = 0) -> Exact:
         """Return rows of the data's space as an attempt of this batch."""

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from robreport import Comparison, Computed, Context, Outcome, Params, Result, SkipMetric
+from robreport import (
+    Comparison,
+    Computed,
+    Context,
+    Outcome,
+    Params,
+    Result,
+    SkipMetric,
+    parse_number,
+)
 
 if TYPE_CHECKING:
     from robreport_plugins.attacks.pairs import Line
@@ -68,7 +76,7 @@ def _lines(outcome: Computed) -> list[Line]:
                 threat=threat,
                 symbol=str(rows[0][place["norm"]]),
                 eps=tuple(str(row[place["eps"]]) for row in rows),
-                values=tuple(float(Fraction(str(row[place["eps"]]))) for row in rows),
+                values=tuple(parse_number(str(row[place["eps"]])) for row in rows),
                 clean=rows[0][place["clean"]],
                 robust=tuple(row[place["robust"]] for row in rows),
                 n=int(rows[0][place["n"]]),

@@ -149,7 +149,8 @@ class Runner:
                 left = np.flatnonzero(~record.broken[case.rows])
                 if eps > 0 and len(left):
                     attacked += len(left)
-                    self._judge(record, eps, case.only(left, eps), _some(attempt, left))
+                    part = case.only(left, eps)
+                    self._judge(record, eps, part, _some(attempt, left, part))
             self._note(record, eps, attacked)
         self.progress(self.done, self.total, what)
 
@@ -249,14 +250,17 @@ class Runner:
             )
 
 
-def _some(attempt: Attempt, places: Ints) -> Attempt:
-    """Return some candidates of an attempt; what it claims for one size it does not for others."""
+def _some(attempt: Attempt, places: Ints, case: Case) -> Attempt:
+    """Return some candidates of an attempt, for a batch of these alone and a radius of its own.
+
+    What is claimed of a candidate is claimed for radii that reach it.
+    """
     here = torch.from_numpy(places)
-    found = replace(
-        attempt, x_adv=attempt.x_adv[here], claimed=torch.zeros(len(here), dtype=torch.bool),
-        gradients=0, queries=0,
-    )  # fmt: skip
-    return replace(found, data=found.data[places]) if isinstance(found, Exact) else found
+    found = replace(attempt, x_adv=attempt.x_adv[here], claimed=attempt.claimed[here],
+                    gradients=0, queries=0)  # fmt: skip
+    if isinstance(found, Exact):
+        found = replace(found, data=found.data[places])
+    return replace(found, claimed=found.claimed & torch.from_numpy(case.within(found)))
 
 
 def _generator(

@@ -98,7 +98,11 @@ def not_monotone(campaign: Campaign) -> tuple[str, Check]:
 def survives_everything(campaign: Campaign) -> tuple[str, Check]:
     """Whether a radius as large as the data's range leaves no more than guessing would."""
     classes = max(2, campaign.target.schema.n_classes or campaign.target.model.n_outputs)
-    failing = [f for f in campaign.floods if _tail(f.left, f.attacked, 1 / classes) < CHANCE_LEVEL]
+    # of so few inputs even all might be left by guessing
+    floods = [
+        f for f in campaign.floods if _tail(f.attacked, f.attacked, 1 / classes) < CHANCE_LEVEL
+    ]
+    failing = [f for f in floods if _tail(f.left, f.attacked, 1 / classes) < CHANCE_LEVEL]
     if failing:
         worst = max(failing, key=lambda f: f.left / f.attacked)
         detail = (
@@ -106,19 +110,21 @@ def survives_everything(campaign: Campaign) -> tuple[str, Check]:
             f"{symbol(worst.arena)} \u03b5 = {worst.eps:.4g}, from one end of the data to the "
             f"other, where guessing among {classes} classes leaves {100 / classes:.0f} %"
         )
-    elif campaign.floods:
-        most = max(campaign.floods, key=lambda f: f.left / max(f.attacked, 1))
+    elif floods:
+        most = max(floods, key=lambda f: f.left / max(f.attacked, 1))
         detail = (
             f"at most {most.left} of {most.attacked} inputs withstood an \u03b5 from one end of "
             "the data to the other"
         )
+    elif campaign.floods:
+        detail = "of so few inputs even guessing might leave all"
     else:
         detail = (
             "it takes an iterative attack, and bounds within which every feature may move freely"
         )
     name = "an \u03b5 as large as the data's range leaves no accuracy"
     return "survives-everything", Check(
-        name=name, passed=not failing, detail=detail, applies=bool(campaign.floods)
+        name=name, passed=not failing, detail=detail, applies=bool(floods)
     )
 
 
@@ -214,11 +220,14 @@ def _stronger(
 def zero_gradients(campaign: Campaign) -> tuple[str, Check]:
     """Whether the loss has a gradient where the model is right."""
     right, flat = int(campaign.right.sum()), int(campaign.flat.sum())
+    name = "gradients are finite and not zero"
+    if not campaign.follows:
+        detail = "none of the attacks follows gradients"
+        return "zero-gradients", Check(name=name, passed=True, detail=detail, applies=False)
     detail = (
         f"all gradients are finite; {flat} of {right} inputs that the model gets right have a "
         "gradient of exactly zero"
     )
-    name = "gradients are finite and not zero"
     return "zero-gradients", Check(name=name, passed=flat <= STRAY_SHARE * right, detail=detail)
 
 
@@ -247,21 +256,31 @@ def not_confirmed(campaign: Campaign) -> tuple[str, Check]:
 
 def another_model(campaign: Campaign) -> tuple[str, Check]:
     """Whether the module that gives gradients is the model that is audited."""
+    name = "gradients belong to the audited model"
+    if campaign.target.module is None:
+        detail = "the model offers no gradients"
+        return "gradients-of-another-model", Check(
+            name=name, passed=True, detail=detail, applies=False
+        )
     detail = (
         f"the module that gives gradients and the audited model give another class for "
         f"{campaign.strangers} of {campaign.n} inputs"
     )
     passed = campaign.strangers <= STRAY_SHARE * campaign.n
-    return "gradients-of-another-model", Check(
-        name="gradients belong to the audited model", passed=passed, detail=detail
-    )
+    return "gradients-of-another-model", Check(name=name, passed=passed, detail=detail)
 
 
 def probabilities(campaign: Campaign) -> tuple[str, Check]:
     """Whether the module returns logits, whose gradients do not fade as probabilities' do."""
+    name = "outputs are logits"
+    if campaign.target.module is None:
+        detail = "no loss is computed from outputs of a model without gradients"
+        return "probabilities-as-logits", Check(
+            name=name, passed=True, detail=detail, applies=False
+        )
     words = "lie in [0, 1] and add up to 1" if campaign.probabilities else "are no probabilities"
     return "probabilities-as-logits", Check(
-        name="outputs are logits",
+        name=name,
         passed=not campaign.probabilities,
         detail=f"the outputs that the loss is computed from {words}",
     )

@@ -272,15 +272,31 @@ class Target:
         predicted = self.predict(x_adv)
         hit = predicted != y if case.aim is None else predicted == case.aim
         broken = case.space.inside(x, x_adv, case.norm, case.eps) & hit
-        claimed = attempt.claimed.cpu().numpy()
+        denied = attempt.claimed.cpu().numpy() & ~broken
         return Judged(
             x_adv=x_adv,
             predicted=predicted,
             broken=broken,
             size=case.space.sizes(x, x_adv, case.norm),
             # where values are rounded to whole ones, a claim is about another input
-            unconfirmed=int((claimed & ~broken).sum()) if case.space.smooth else 0,
+            unconfirmed=self._unconfirmed(case, attempt, denied) if case.space.smooth else 0,
         )
+
+    def _unconfirmed(self, case: Case, attempt: Attempt, denied: Bools) -> int:
+        """Count the claims that do not even hold for the very candidates that they are about.
+
+        Putting a candidate back into ball and bounds may lose the one digit that decided.
+        """
+        places = np.flatnonzero(denied)
+        if not len(places):
+            return 0
+        outside = ~case.within(attempt)[places]
+        wrong = np.zeros(len(places), dtype=bool)
+        for asked in case.asked(attempt):
+            predicted = self.predict(asked[places])
+            own = self.y[case.rows[places]]
+            wrong |= predicted != own if case.aim is None else predicted == case.aim
+        return int((outside | ~wrong).sum())
 
     def _check_finite(self) -> None:
         for start in range(0, self.n, self.batch_size):

@@ -18,6 +18,7 @@ from robreport import (
     Eps,
     ModelError,
     ModelHandle,
+    Needs,
     Norm,
     Result,
     SkipMetric,
@@ -590,3 +591,90 @@ def test_missing_values_are_a_reason_to_skip():
     x[3, 2] = np.nan
     with pytest.raises(SkipMetric, match="missing values"):
         audit(bundle_of(oracle, x, y), threat(Norm.Linf, 0.1))
+
+
+class Remembers(Wrapped):
+    """A model that answers as its module does on data, and with the data's own class beside it."""
+
+    def __init__(self, module, classes, x):
+        super().__init__(module, classes)
+        self.x, self.known = x, super().predict(x)
+
+    def predict(self, x):
+        nearest = np.abs(np.asarray(x)[:, None] - self.x[None]).sum(2).argmin(1)
+        return self.known[nearest]
+
+
+@pytest.mark.parametrize("attacks", [["pgd"], ["closest"], ["ddn"]])
+def test_claims_of_every_kind_of_attack_are_checked(attacks):
+    oracle, x, y = linear(n=40)
+    # only as far as the nearest input stays the own one
+    radius = 0.3 if attacks == ["pgd"] else 0.9
+    norm = Norm.Linf if attacks == ["pgd"] else Norm.L2
+    model = Remembers(oracle.torch_module(), 2, x)
+    result = audit(bundle_of(model, x, y), threat(norm, radius / 3, radius), attacks=attacks)
+    assert "success-not-confirmed" in failed(result)
+
+
+def test_a_digit_lost_on_the_way_back_into_the_ball_is_no_false_claim(monkeypatch):
+    edge = np.float32(0.5) + np.float32(0.1) + np.float32(6e-8)
+
+    class AtTheEdge(Wrapped):
+        def predict(self, x):
+            return (np.asarray(x)[:, 0] >= edge).astype(np.int64)
+
+    def beyond(case, params):
+        over = case.x.clone()
+        over[:, 0] += case.eps * (1 + 1e-6)
+        return pretend(case, over)
+
+    x = np.full((30, D), 0.5, dtype=np.float32)
+    model = AtTheEdge(linear()[0].torch_module(), 2)
+    monkeypatch.setitem(CATALOGUE, "pgd", attack(beyond))
+    given = bundle_of(model, x, np.zeros(30, dtype=np.int64))
+    result = audit(given, threat(Norm.Linf, 0.1), attacks=["pgd"])
+    # what stands outside by a rounding is no success, and no lie
+    assert result.scalars["robust_accuracy[t, 0.1]"].value == 1
+    assert "success-not-confirmed" not in failed(result)
+
+
+def test_gradients_that_nobody_follows_are_not_asked_for():
+    def broken(x):
+        return x + 0 * torch.sqrt(x[:, :1] - x[:, :1])
+
+    result = audit(disguised(before=broken), threat(Norm.L2, 0.5), attacks=["square"])
+    check = next(c for c in result.checks if c.name == "gradients are finite and not zero")
+    assert (check.passed, check.applies) == (True, False)
+    blind = replace(threat(Norm.L2, 0.5), knowledge="black box")
+    flat = audit(disguised(before=lambda x: x.round(decimals=1)), blind, attacks=["square"])
+    assert not {"zero-gradients", "gradient-masking-suspected"} & failed(flat)
+
+
+def test_a_model_without_a_module_has_no_checks_of_it():
+    oracle, x, y = linear(n=30)
+
+    class Answers(ModelHandle):
+        n_outputs = 2
+
+        def predict(self, x):
+            return oracle.predict(x)
+
+        def predict_proba(self, x):
+            return np.eye(2)[oracle.predict(x)] * 0.8 + 0.1
+
+    given = replace(bundle_of(Answers(), x, y),
+                    offers=Needs.LABELS | Needs.CLASSIFICATION | Needs.PROBABILITIES)  # fmt: skip
+    result = audit(given, threat(Norm.Linf, 0.2), attacks=["square", "noise"])
+    idle = {check.name for check in result.checks if not check.applies}
+    assert {
+        "gradients are finite and not zero", "gradients belong to the audited model",
+        "outputs are logits",
+    } <= idle  # fmt: skip
+
+
+def test_so_few_inputs_that_guessing_may_leave_all_say_nothing():
+    few = audit(disguised(n=6), threat(Norm.Linf, 0.1), attacks=["pgd"])
+    name = "an \u03b5 as large as the data's range leaves no accuracy"
+    assert not next(c for c in few.checks if c.name == name).applies
+    more = audit(disguised(n=30), threat(Norm.Linf, 0.1), attacks=["pgd"])
+    assert next(c for c in more.checks if c.name == name).applies
