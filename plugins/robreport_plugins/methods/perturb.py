@@ -18,8 +18,8 @@ Bounds = tuple[float | Tensor, float | Tensor]
 # Broken examples leave the batch once they are this share of it: smaller steps would have the
 # convolution libraries prepare themselves for a new batch size at nearly every iteration.
 LEAVE_SHARE = 0.15
-# A lead of this share of the largest logit outlasts the rounding of float32, and the step back
-# into the ball that the caller may take.
+# A lead of this share of the larger of two competing logits outlasts the rounding of float32, and
+# the step back into the ball that the caller may take.
 CLEAR_LEAD = 1e-5
 
 
@@ -247,12 +247,21 @@ def outputs(module: nn.Module, x: Tensor) -> Tensor:
 def hits(logits: Tensor, y: Tensor, targeted: bool = False) -> Tensor:
     """Return where a wrong class (the target) leads by more than rounding explains, ``(n,)``."""
     lead = margin(logits, y)
-    return (-lead if targeted else lead) > least_lead(logits)
+    return (-lead if targeted else lead) > least_lead(logits, y)
 
 
-def least_lead(logits: Tensor) -> Tensor:
-    """Return the lead that rounding explains, ``(n,)``."""
-    return CLEAR_LEAD * logits.abs().amax(1)
+def least_lead(logits: Tensor, y: Tensor, other: Tensor | None = None) -> Tensor:
+    """Return the lead over y that rounding explains, ``(n,)``.
+
+    Of the two logits that compete, y's and that of `other` (None for the likeliest other class):
+    a class that is masked by a logit of -1e9 says nothing about their rounding.
+    """
+    own = logits.gather(1, y[:, None])
+    if other is None:
+        rival = logits.scatter(1, y[:, None], -torch.inf).amax(1, keepdim=True)
+    else:
+        rival = logits.gather(1, other[:, None])
+    return CLEAR_LEAD * torch.maximum(own.abs(), rival.abs()).squeeze(1)
 
 
 def everyone(x: Tensor, among: Tensor | None) -> Tensor:

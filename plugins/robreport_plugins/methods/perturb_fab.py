@@ -202,16 +202,15 @@ class _Hunt(Nearest):
             logits, lead, normal = input_gradient(
                 self.module, point, lambda z: lead_over(z, y, aims), NAME
             )
-            return lead - _wanted(logits), normal
+            return lead - _wanted(logits, y, aims), normal
         dual = {Norm.L1: torch.inf, Norm.L2: 2, Norm.Linf: 1}[self.norm]
         classes = torch.arange(self.clean.shape[1], device=y.device).expand(len(y), -1)
         others = classes[classes != y[:, None]].view(len(y), -1)
         self.gradients += others.numel()
         logits, leads = class_gradients(self.module, point, y, others, NAME)
-        wanted = _wanted(logits)
         lead = normal = nearest = torch.zeros(())
-        for rank, (there, new) in enumerate(leads):
-            new_lead = there - wanted
+        for rank, (other, (there, new)) in enumerate(zip(others.unbind(1), leads, strict=True)):
+            new_lead = there - _wanted(logits, y, other)
             slope = torch.linalg.vector_norm(new.flatten(1), ord=dual, dim=1)
             distance = torch.where(slope > 0, new_lead.abs() / slope, torch.inf)
             if rank == 0:
@@ -259,10 +258,10 @@ class _Hunt(Nearest):
             above, over = torch.where(hit, share, above), torch.where(hit, lead, over)
 
 
-def _wanted(logits: Tensor) -> Tensor:
-    return 2 * least_lead(logits)
+def _wanted(logits: Tensor, y: Tensor, other: Tensor) -> Tensor:
+    return 2 * least_lead(logits, y, other)
 
 
 def _clear_lead(logits: Tensor, y: Tensor) -> Tensor:
     """The margin beyond what rounding explains: positive exactly where `hits` says so."""
-    return margin(logits, y) - least_lead(logits)
+    return margin(logits, y) - least_lead(logits, y)

@@ -108,7 +108,7 @@ class Smallest(Nearest):
         The smallest adversarial, how far it lies, and its class. Size and class are 0 and -1
         where the module errs on `x` itself, infinite and -1 where nothing was found yet.
     least_lead : Tensor (n,)
-        By how much another class must lead to count, from the logits at `x`.
+        By how much another class must lead to count, from the competing logits at `x`.
     farthest : float
         How far a coordinate may be moved at all.
     gradients, queries : int
@@ -147,8 +147,8 @@ class Smallest(Nearest):
         self.queries += len(self.x)
         wrong = hits(logits, self.y)
         self.size[wrong] = 0.0
-        # Near a boundary all logits may vanish, and a lead relative to them would mean nothing.
-        self.least_lead = least_lead(logits)
+        # Near a boundary both logits may vanish, and a lead relative to them would mean nothing.
+        self.least_lead = least_lead(logits, self.y)
         rows = torch.nonzero(~wrong).squeeze(1)
         return rows, logits[rows]
 

@@ -144,7 +144,7 @@ class _Walk(ABC):
             lead = margin(answers, self.y)
             if self.targeted:
                 lead = -lead
-            hit = lead > least_lead(answers)
+            hit = lead > least_lead(answers, self.y)
             better = (lead > self.best_lead) | hit
             self.best_lead = torch.where(better, lead, self.best_lead)
             if query:

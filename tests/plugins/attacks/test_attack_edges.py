@@ -221,3 +221,35 @@ def test_a_constant_model_is_broken_by_nothing(flat, norm):
     assert bool(found.flat.all()) or flat
     with pytest.raises(ModelError, match="no gradient to attack with"):
         suite(Wrapped(Constant(None), 3), x, y, norm, (0.5,))
+
+
+class Masked(nn.Module):
+    """Logits of a module, and a class behind them that can never be given."""
+
+    def __init__(self, module: nn.Module, value: float) -> None:
+        super().__init__()
+        self.module, self.value = module, value
+
+    def forward(self, x):
+        logits = self.module(x)
+        return torch.cat([logits, torch.full_like(logits[:, :1], self.value)], dim=1)
+
+
+@pytest.mark.parametrize("norm", CONVEX)
+@pytest.mark.parametrize("value", [-1e6, -1e9])
+def test_a_masked_class_spares_no_input(value, norm):
+    oracle, x = linear((6,), n=40)
+    y = oracle.predict(x)
+    eps = 1.3 * float(np.median(oracle.min_norm(x, y, norm, (0.0, 1.0))))
+    named = [n for n in (*SURE, "fgsm", "pgd", "apgd-t", "square") if norm in CATALOGUE[n].norms]
+    broken = []
+    for module, classes in (
+        (oracle.torch_module(), 3),
+        (Masked(oracle.torch_module(), value), 4),
+    ):
+        model = Wrapped(module, classes)
+        campaign = suite(model, x, y, norm, (eps,), attacks=named, steps=20, queries=100)
+        broken.append({t.attack.name: int(t.broken.sum()) for t in campaign.trials})
+    plain, masked = broken
+    assert min(plain.values()) > 10
+    assert all(masked[name] >= plain[name] for name in named), broken

@@ -162,6 +162,33 @@ def test_features_without_room_are_held(attack, norm):
     assert float(found.x_adv.max()) <= 1
 
 
+class Masked(nn.Module):
+    """Logits of a module, and a class behind them that can never be given."""
+
+    def __init__(self, module, value=-1e9):
+        super().__init__()
+        self.module, self.value = module, value
+
+    def forward(self, x):
+        logits = self.module(x)
+        return torch.cat([logits, torch.full_like(logits[:, :1], self.value)], dim=1)
+
+
+@pytest.mark.parametrize("bounds", [None, (0.0, 1.0)], ids=["free", "bounded"])
+@pytest.mark.parametrize(("classes", "value"), [(2, -1e9), (3, -1e6)])
+@every
+def test_a_masked_class_hides_nothing(attack, norm, classes, value, bounds):
+    oracle, x, y = linear(classes, 6, n=30)
+    module = oracle.torch_module()
+    plain = strike(attack, module, x, y, norm, bounds, 30)
+    masked = strike(attack, Masked(module, value), x, y, norm, bounds, 30)
+    assert plain.claimed.sum() > 20
+    assert masked.claimed.equal(plain.claimed)
+    won = plain.claimed.numpy()
+    ratio = moved(masked, x, norm)[won] / moved(plain, x, norm)[won]
+    assert ratio.max() < 1.3
+
+
 @pytest.mark.parametrize("factor", [1e-12, 1e6])
 @every
 def test_the_scale_of_the_logits_does_not_matter(attack, norm, factor):
