@@ -13,9 +13,6 @@ from robreport_plugins.methods.perturb import Attempt
 if TYPE_CHECKING:
     from robreport_plugins.attacks.params import SuiteParams
 
-_REFERENCE = 2000
-"""Rows of the data, at most, that searches begin from."""
-
 
 def square(case: Case, params: SuiteParams) -> Attempt:
     """Random search over squares of pixels, or sets of features."""
@@ -44,7 +41,7 @@ def search(case: Case, params: SuiteParams) -> Attempt:
 
     found = greedy_search(
         case.target.scores, case.space, case.data, case.target.y[case.rows], norm=case.norm,
-        eps=case.eps, reference=case.target.reference[:_REFERENCE], rng=_rng(case),
+        eps=case.eps, reference=case.reference(), rng=_rng(case),
         restarts=params.restarts,
     )  # fmt: skip
     return case.exact(found.x_adv, found.claimed, found.queries)
@@ -54,9 +51,7 @@ def hopskipjump(case: Case, params: SuiteParams) -> Attempt:
     """A walk along the decision boundary that asks for classes alone."""
     from robreport_plugins.methods.perturb_hopskipjump import hopskipjump
 
-    reference = torch.from_numpy(
-        np.asarray(case.target.reference[:_REFERENCE], dtype=np.float32)
-    ).to(case.x.device)
+    reference = torch.from_numpy(np.asarray(case.reference(), dtype=np.float32)).to(case.x.device)
     return hopskipjump(
         case.decide, case.x, case.y, norm=case.norm, bounds=(case.low, case.high),
         reference=reference if case.unit is None else reference / case.unit,

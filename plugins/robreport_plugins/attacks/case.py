@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
+REFERENCE = 2000
+"""Rows of the data, at most, that searches begin from."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exact(Attempt):
@@ -132,6 +135,22 @@ class Case:
         # the float32 difference is what the attack did; float64 data keep their own digits
         delta = (attempt.x_adv.double() - self.x.double()).cpu().numpy()
         return delta if self.space.unit is None else delta * self.space.unit
+
+    def reference(self) -> Array:
+        """Return the first rows of the data without missing values, in data space, at most 2,000.
+
+        Searches begin from them, or take their values.
+        """
+        rows = self.target.reference
+        found, count = [rows[:0]], 0
+        for start in range(0, len(rows), REFERENCE):
+            part = rows[start : start + REFERENCE]
+            whole = part[np.isfinite(part.reshape(len(part), -1)).all(axis=1)]
+            found.append(whole)
+            count += len(whole)
+            if count >= REFERENCE:
+                break
+        return np.concatenate(found)[:REFERENCE]
 
     def exact(self, data: Array, claimed: Array, queries: int = 0) -> Exact:
         """Return rows of the data's space as an attempt of this batch."""

@@ -13,9 +13,6 @@ from robreport_plugins.methods.perturb import Attempt
 if TYPE_CHECKING:
     from robreport_plugins.attacks.params import SuiteParams
 
-_REFERENCE = 2000
-"""Rows of the data, at most, that a search begins from."""
-
 
 def trees(case: Case, params: SuiteParams) -> Attempt:
     """The nearest leaf of another class of a single tree, exactly; of several, a search."""
@@ -29,6 +26,6 @@ def trees(case: Case, params: SuiteParams) -> Attempt:
         found, size = nearest_other_leaf(ensemble, case.space, case.data, y, case.norm)
     else:
         found, size = smallest_in_cells(
-            ensemble, case.space, case.data, y, case.norm, case.target.reference[:_REFERENCE]
+            ensemble, case.space, case.data, y, case.norm, case.reference()
         )
     return case.exact(found, np.isfinite(size))

@@ -321,7 +321,8 @@ class _Hunt:
 
 def _quantiles(reference: Rows, count: int, dtype: np.dtype[np.floating]) -> Floats:
     """Return values that occur in each column, ``(count, d)``, from its least to its largest."""
-    table = np.asarray(reference, dtype=dtype).astype(np.float64).reshape(len(reference), -1)
+    table = np.asarray(reference, dtype=dtype).astype(np.float64)
+    table = table.reshape(len(table), int(np.prod(table.shape[1:])))
     table = table[np.isfinite(table).all(axis=1)]
     if not len(table):
         return np.zeros((0, table.shape[1]))

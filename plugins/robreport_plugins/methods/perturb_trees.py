@@ -140,7 +140,7 @@ def smallest_in_cells(
     ways = _Ways(ensemble, space, x)
     labels = _labels(y, len(x))
     cells = cells_of(ensemble, x.dtype)
-    base = np.asarray(reference, dtype=x.dtype).reshape(len(reference), -1)
+    base = np.asarray(reference, dtype=x.dtype).reshape(len(reference), ensemble.n_features)
     base = base[np.isfinite(base).all(axis=1)]
     near = _nearest(space, ways, ensemble.predict(base), base, labels, norm, tries)
     least, found = np.empty(len(ways.x)), ways.x.copy()

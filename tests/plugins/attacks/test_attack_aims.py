@@ -25,6 +25,7 @@ from robreport import (
 )
 from robreport.result import check_result
 from robreport.testing import LinearOracle
+from robreport.testing.models import StumpForest
 from robreport_plugins.attacks.catalogue import CATALOGUE, Attack
 from robreport_plugins.attacks.metrics import AttackSuite
 from robreport_plugins.attacks.params import SuiteParams
@@ -214,6 +215,36 @@ def test_one_run_of_a_minimal_attack_serves_every_radius(monkeypatch):
     table = result.tables["attacks"]
     place = [c.key for c in table.columns].index("gradients")
     assert sorted(row[place] for row in table.rows) == [0, 0, 7 * len(x)]
+
+
+@pytest.mark.parametrize("name", ["hopskipjump", "search"])
+def test_rows_of_the_data_with_missing_values_are_no_beginnings(name):
+    oracle, x, y = linear(2, n=40)
+    given = bundle_of(oracle, x, y, offers=AttackSuite.needs | Needs.PROBABILITIES)
+    whole = np.random.default_rng(3).uniform(size=(2100, D))
+    holed = whole[:10].copy()
+    holed[:, 2] = np.nan
+    taken = []
+    for data in (whole[:2000], np.concatenate([holed, whole])):
+        train = Split(role="train", x=data, y=np.zeros(len(data), dtype=np.int64),
+                      index=np.arange(len(data)), digest="")  # fmt: skip
+        bundle = replace(given, splits={**given.splits, "train": train})
+        taken.append(audit(bundle, threat(Norm.Linf, 0.1), attacks=[name], queries=200))
+    assert taken[0].scalars[f"attack_success_rate[t, 0.1, {name}]"].value > 0.2
+    assert taken[0].tables["attacks"].rows == taken[1].tables["attacks"].rows
+
+
+@pytest.mark.parametrize("name", ["hopskipjump", "search", "trees"])
+def test_a_search_over_data_without_a_whole_row_begins_elsewhere(name):
+    x = np.random.default_rng(2).uniform(size=(40, 2))
+    stumps = StumpForest.fitted(x, x[:, 0] > 0.5, outputs=2, task="classification")
+    offers = Needs.LABELS | Needs.CLASSIFICATION | Needs.PROBABILITIES | Needs.TREES
+    given = bundle_of(stumps, x, np.asarray(stumps.predict(x)), offers=offers)
+    holed = np.full((5, 2), np.nan)
+    train = Split(role="train", x=holed, y=np.zeros(5, int), index=np.arange(5), digest="")
+    bundle = replace(given, splits={**given.splits, "train": train})
+    result = audit(bundle, threat(Norm.Linf, 0.5), attacks=[name], queries=200)
+    assert result.scalars["attack_success_rate[t, 0.5]"].value > 0
 
 
 def test_the_class_that_falls_first_is_named():
