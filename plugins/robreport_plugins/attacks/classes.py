@@ -137,10 +137,11 @@ def targets_figure(campaign: Campaign, threat: ThreatModel, classes: ByClass) ->
 
 
 def class_findings(classes: ByClass, table: str) -> tuple[Finding, ...]:
-    """Name the class that loses most, where chance does not explain it.
+    """Name the class that loses most, of those where chance does not explain it.
 
     Fisher's exact test of each class against all others, over the examples that are right
-    without an attack, adjusted by Holm.
+    without an attack, adjusted by Holm over the classes. A class of few examples, whose loss may
+    be chance, keeps no other from being named.
     """
     from scipy.stats import fisher_exact
 
@@ -155,9 +156,10 @@ def class_findings(classes: ByClass, table: str) -> tuple[Finding, ...]:
         p.append(float(fisher_exact(np.array([own, rest]), alternative="greater").pvalue))
         gaps.append(own[0] / sum(own) - rest[0] / max(sum(rest), 1))
     adjusted = stats.holm(p)
-    worst = max(range(len(present)), key=lambda j: (gaps[j], -present[j]))
-    if adjusted[worst] >= SIGNIFICANT or gaps[worst] < GAP:
+    certain = [j for j, gap in enumerate(gaps) if adjusted[j] < SIGNIFICANT and gap >= GAP]
+    if not certain:
         return ()
+    worst = max(certain, key=lambda j: (gaps[j], -present[j]))
     i, name = present[worst], classes.names[present[worst]]
     others = float((lost.sum() - lost[i]) / max(classes.right.sum() - classes.right[i], 1))
     where = f"{symbol(classes.threat)} \u03b5 = {classes.eps}"

@@ -27,6 +27,7 @@ from robreport.result import check_result
 from robreport.testing import LinearOracle
 from robreport.testing.models import StumpForest
 from robreport_plugins.attacks.catalogue import CATALOGUE, Attack
+from robreport_plugins.attacks.classes import ByClass, class_findings
 from robreport_plugins.attacks.metrics import AttackSuite
 from robreport_plugins.attacks.params import SuiteParams
 from robreport_plugins.methods.perturb import Attempt
@@ -267,6 +268,27 @@ def test_the_class_that_falls_first_is_named():
     assert any("Class near falls first" in f.claim for f in result.findings)
     cells = {(c["true"], c["label"]): c["count"] for c in _values(result.figures["labels.t"].spec)}
     assert cells == {("near", "far"): 60, ("far", "far"): 60}
+
+
+@pytest.mark.parametrize(
+    ("right", "robust", "named"),
+    [
+        ([500, 500], [100, 400], "0"),
+        ([500, 500, 2], [100, 400, 0], "0"),
+        ([500, 500, 2], [300, 450, 0], "0"),
+        ([500, 500, 500], [100, 50, 400], "1"),
+        ([500, 500, 2], [400, 400, 0], None),
+        ([500, 500], [400, 400], None),
+        ([100000, 100000], [50000, 55000], None),
+    ],
+)
+def test_a_class_of_few_inputs_silences_no_other(right, robust, named):
+    classes = ByClass(
+        threat=threat(), eps=Eps(0.1, "0.1"), names=tuple(str(i) for i in range(len(right))),
+        matrix=np.diag(right), right=np.array(right), robust=np.array(robust),
+    )  # fmt: skip
+    found = [f.affected for f in class_findings(classes, "classes.t")]
+    assert found == ([] if named is None else [named])
 
 
 def test_twice_the_steps_are_tried_on_what_is_left():
