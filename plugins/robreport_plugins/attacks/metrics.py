@@ -52,8 +52,9 @@ class AttackSuite(Metric):
         ),
         "attack_success_rate[threat, eps, attack]": "the same for one attack by itself",
         "median_broken_eps[threat]": (
-            "median of the smallest declared eps that broke an input; 0 for inputs that are wrong "
-            "without an attack, censored when at least half withstood the largest"
+            "smallest declared eps by which at least half of the inputs are broken; inputs that "
+            "are wrong without an attack count as broken at 0, censored when more than half "
+            "withstood the largest"
         ),
     }
     needs = Needs.GRADIENTS | Needs.LABELS | Needs.CLASSIFICATION

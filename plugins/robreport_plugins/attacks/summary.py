@@ -130,6 +130,10 @@ def median_radius(values: Floats, largest: float, label: str) -> Scalar:
 
     Notes
     -----
+    The median is the ceil(n/2)-th smallest value, the least that at least half of the inputs do
+    not exceed: of an even number the lower of the two in the middle, so that it is a declared
+    radius. It is censored when more than half are infinite.
+
     With B ~ Binomial(n, 1/2) and l the smallest integer with P(B <= l) >= 0.025, the interval
     runs from the l-th smallest value to the l-th largest.
     """
@@ -146,7 +150,7 @@ def median_radius(values: Floats, largest: float, label: str) -> Scalar:
             bound="upper",
             censored=">",
             label=label,
-            reason="at least half of the inputs withstood the largest \u03b5 tried",
+            reason="more than half of the inputs withstood the largest \u03b5 tried",
         )
     rank = int(binom.ppf(0.025, n, 0.5))
     low = float(ordered[rank - 1]) if rank else np.nan

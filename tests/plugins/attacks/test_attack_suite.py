@@ -31,6 +31,7 @@ from robreport_plugins.attacks.catalogue import CATALOGUE, Attack
 from robreport_plugins.attacks.choice import named
 from robreport_plugins.attacks.metrics import AttackSuite
 from robreport_plugins.attacks.params import SuiteParams
+from robreport_plugins.attacks.summary import median_radius
 from robreport_plugins.methods.perturb import Attempt
 from robreport_plugins.methods.perturb_confine import sizes
 
@@ -190,6 +191,18 @@ def test_a_radius_beyond_the_data():
     (finding,) = result.findings
     assert finding.severity == "high"
     assert "guessing" not in finding.claim or "2 classes" in finding.claim
+
+
+@pytest.mark.parametrize(
+    ("broken", "spared", "value", "censored"),
+    [(2, 2, 0.1, ""), (1, 1, 0.1, ""), (500, 500, 0.1, ""), (499, 501, 0.2, ">"), (1, 2, 0.2, ">")],
+)
+def test_the_median_is_censored_when_more_than_half_withstand(broken, spared, value, censored):
+    values = np.array([np.inf] * spared + [0.1] * broken)
+    median = median_radius(values, 0.2, "median")
+    assert (median.value, median.censored) == (value, censored)
+    if censored:
+        assert median.reason.startswith("more than half")
 
 
 def test_one_example():
