@@ -25,10 +25,18 @@ class SuiteParams(Params):
         Field(description='attack the first so many test inputs, or "all"'),
     ] = 1000
     steps: Annotated[
-        PositiveInt, Field(description="steps of an iterative attack, each restart")
+        PositiveInt,
+        Field(
+            description="steps of an iterative attack, each restart; of ddn, fmn, closest, cw "
+            "and ead the gradients in all"
+        ),
     ] = 40
     restarts: Annotated[
-        PositiveInt, Field(description="starts of an iterative attack; all but the first random")
+        PositiveInt,
+        Field(
+            description="starts of an iterative attack, all but the first random; of search, "
+            "starts besides the first"
+        ),
     ] = 1
     random_start: Annotated[
         bool, Field(description="start uniformly in the ball; else at the input itself")
@@ -49,10 +57,15 @@ class SuiteParams(Params):
     ] = "cross-entropy"
     batch_size: Annotated[PositiveInt, Field(description="inputs attacked at a time")] = 500
     searches: Annotated[
-        PositiveInt, Field(description="of the constant of CW and EAD, each of so many steps")
+        PositiveInt,
+        Field(description="most searches for the constant of CW and EAD, which share the steps"),
     ] = 9
     queries: Annotated[
-        PositiveInt, Field(description="questions of each input, for attacks that only ask")
+        PositiveInt,
+        Field(
+            description="most questions of each input, for square; of hopskipjump they set the "
+            "steps, which take more, and search does not use them"
+        ),
     ] = 1000
     surrogate_seed: Annotated[
         int, Field(ge=0, description="of the network that transfer is computed on")

@@ -14,11 +14,15 @@ from robreport_plugins.attacks.rules import rules, symbol
 
 if TYPE_CHECKING:
     from robreport_plugins.attacks.campaign import Campaign, Trial
+    from robreport_plugins.attacks.catalogue import Attack
     from robreport_plugins.attacks.params import SuiteParams
 
 Better = Literal["higher", "lower"] | None
 Bound = Literal["exact", "upper", "lower", "estimate"]
 Floats = npt.NDArray[np.float64]
+
+SHARING = ("cw", "ead")
+"""Attacks whose searches share their steps, and do not multiply them as restarts do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,7 +280,7 @@ def attack_table(campaign: Campaign, threats: Sequence[ThreatModel], params: Sui
                         trial.attack.knowledge,
                         symbol(threat),
                         str(eps),
-                        *trial.attack.budget(trial.attack.settings(params)),
+                        *_budget(trial.attack, params),
                         accuracy.value,
                         _cell(robust),
                         hits / right if right else None,
@@ -296,7 +300,9 @@ def attack_table(campaign: Campaign, threats: Sequence[ThreatModel], params: Sui
         "carried over from a smaller \u03b5 included. Alone: inputs that no other attack "
         "broke here. Median size: over the successes only. Gradients, queries and time are "
         "those of this \u03b5, gradients and queries one for each input and step; a search for the "
-        "smallest change counts at the first \u03b5.",
+        "smallest change counts at the first \u03b5. Steps: those of one restart; of "
+        "Carlini-Wagner and EAD of all searches together; of Square the most questions of each "
+        "input, of HopSkipJump those that its steps were set from.",
     )
 
 
@@ -312,6 +318,12 @@ def spent(campaign: Campaign, threats: Sequence[ThreatModel]) -> dict[str, float
 
 def _facets(threat: ThreatModel, eps: Eps, trial: Trial) -> str:
     return f"{threat.name}, {eps}, {trial.attack.name}"
+
+
+def _budget(attack: Attack, params: SuiteParams) -> tuple[int, int]:
+    """Return what the table says of steps and restarts."""
+    steps, restarts = attack.budget(attack.settings(params))
+    return steps, 1 if attack.name in SHARING else restarts
 
 
 def _alone(campaign: Campaign, trial: Trial) -> int:

@@ -147,6 +147,16 @@ def test_a_preset_brings_its_published_budget_unless_the_audit_sets_one():
     assert budgets(attacks=["autoattack-random"]).keys() == {"apgd-ce-eot", "apgd-dlr-eot"}
 
 
+def test_searches_share_the_steps_that_the_table_shows():
+    oracle, x, y = linear(n=20)
+    result = audit(bundle_of(oracle, x, y), threat(Norm.L2, 0.2), attacks=["cw"], steps=30)
+    table = result.tables["attacks"]
+    places = [[c.key for c in table.columns].index(k) for k in ("steps", "restarts", "gradients")]
+    ((steps, restarts, gradients),) = ([row[i] for i in places] for row in table.rows)
+    assert (steps, restarts) == (30, 1)
+    assert 0 < gradients <= steps * len(x)
+
+
 def test_several_threats_share_the_work_of_a_norm_and_keep_their_own_grids():
     oracle, x, y = linear()
     calls = []
