@@ -38,10 +38,10 @@ class Attack:
         "step" and "noise" try once; "iterative" takes ``steps`` and is expected to break what a
         single step breaks, and what it broke with a smaller radius; "minimal" looks for the
         smallest perturbation, so that one run serves all radii of a threat; "search" asks the
-        model ``queries`` times.
+        model again and again.
     run : callable (case, params) -> Attempt
     budget : callable (params) -> (steps, restarts)
-        What it takes of each example.
+        What it takes of each example; searches that share their steps count as one start.
     sets : tuple of (name, value)
         Parameters that a preset gives it where the audit says nothing.
     tables : bool
@@ -103,10 +103,6 @@ def _alone(params: SuiteParams) -> tuple[int, int]:
     return params.steps, 1
 
 
-def _searched(params: SuiteParams) -> tuple[int, int]:
-    return params.steps, params.searches
-
-
 def _once(params: SuiteParams) -> tuple[int, int]:
     return 1, 1
 
@@ -144,9 +140,9 @@ CATALOGUE: dict[str, Attack] = {
         Attack(name="closest", title="Closest point", norms=_CONVEX, sees="gradients",
                kind="minimal", run=_white("closest"), budget=_alone),
         Attack(name="cw", title="Carlini-Wagner", norms=frozenset({Norm.L2}), sees="gradients",
-               kind="minimal", run=_white("cw"), budget=_searched),
+               kind="minimal", run=_white("cw"), budget=_alone),
         Attack(name="ead", title="EAD", norms=frozenset({Norm.L1}), sees="gradients",
-               kind="minimal", run=_white("ead"), budget=_searched),
+               kind="minimal", run=_white("ead"), budget=_alone),
         Attack(name="square", title="Square", norms=_CONVEX, sees="scores", kind="search",
                run=_black("square"), budget=lambda params: (params.queries, 1), aims=True),
         Attack(name="search", title="Greedy search", norms=frozenset(Norm), sees="scores",

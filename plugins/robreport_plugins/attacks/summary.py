@@ -14,15 +14,11 @@ from robreport_plugins.attacks.rules import rules, symbol
 
 if TYPE_CHECKING:
     from robreport_plugins.attacks.campaign import Campaign, Trial
-    from robreport_plugins.attacks.catalogue import Attack
     from robreport_plugins.attacks.params import SuiteParams
 
 Better = Literal["higher", "lower"] | None
 Bound = Literal["exact", "upper", "lower", "estimate"]
 Floats = npt.NDArray[np.float64]
-
-SHARING = ("cw", "ead")
-"""Attacks whose searches share their steps, and do not multiply them as restarts do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,7 +276,7 @@ def attack_table(campaign: Campaign, threats: Sequence[ThreatModel], params: Sui
                         trial.attack.knowledge,
                         symbol(threat),
                         str(eps),
-                        *_budget(trial.attack, params),
+                        *trial.attack.budget(trial.attack.settings(params)),
                         accuracy.value,
                         _cell(robust),
                         hits / right if right else None,
@@ -318,12 +314,6 @@ def spent(campaign: Campaign, threats: Sequence[ThreatModel]) -> dict[str, float
 
 def _facets(threat: ThreatModel, eps: Eps, trial: Trial) -> str:
     return f"{threat.name}, {eps}, {trial.attack.name}"
-
-
-def _budget(attack: Attack, params: SuiteParams) -> tuple[int, int]:
-    """Return what the table says of steps and restarts."""
-    steps, restarts = attack.budget(attack.settings(params))
-    return steps, 1 if attack.name in SHARING else restarts
 
 
 def _alone(campaign: Campaign, trial: Trial) -> int:
