@@ -105,9 +105,21 @@ class Case:
         """The model's trees, where it is made of such."""
         return self.target.trees
 
-    def landed(self, attempt: Attempt) -> Array:
-        """Return candidates ``(n, *shape)`` as valid inputs in the ball, in data space."""
-        landed = self.space.land(self.data, self._moved(attempt), self.norm, self.eps)
+    @property
+    def stepwise(self) -> bool:
+        """Whether an attack has room to move whole numbers or groups by parts of a step."""
+        bound = torch.from_numpy(self.space.whole | self.space.discrete).to(self.x.device)
+        return bool(((self.low < self.high) & bound).any())
+
+    def landed(self, attempt: Attempt, *, stretched: bool = False) -> Array:
+        """Return candidates ``(n, *shape)`` as valid inputs in the ball, in data space.
+
+        With `stretched` their changes are first grown to the whole radius.
+        """
+        delta = self._moved(attempt)
+        if stretched:
+            delta = self.space.stretch(delta, self.norm, self.eps)
+        landed = self.space.land(self.data, delta, self.norm, self.eps)
         if isinstance(attempt, Exact):
             good = self.space.inside(self.data, attempt.data, self.norm, self.eps)
             landed[good] = attempt.data[good]
@@ -151,6 +163,15 @@ class Case:
             if count >= REFERENCE:
                 break
         return np.concatenate(found)[:REFERENCE]
+
+    def settled(self, x: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """Return candidates of some examples where they land, in the units of the budget."""
+        given = Attempt(
+            x_adv=x, claimed=torch.zeros(len(x), dtype=torch.bool), gradients=0, queries=0
+        )
+        landed = self.only(places.cpu().numpy(), self.eps).landed(given)
+        found = torch.from_numpy(np.asarray(landed, dtype=np.float32)).to(x.device)
+        return found if self.unit is None else found / self.unit
 
     def exact(self, data: Array, claimed: Array, queries: int = 0) -> Exact:
         """Return rows of the data's space as an attempt of this batch."""

@@ -209,7 +209,7 @@ class Runner:
         """Have the model decide a batch, keep what it says, and return the rows that fell."""
         with record.timed():
             verdict = self.target.judge(case, attempt)
-        record.queries += len(case.rows)
+        record.queries += verdict.queries
         record.unconfirmed += verdict.unconfirmed
         hit = case.rows[verdict.broken]
         record.broken[hit] = True

@@ -21,7 +21,7 @@ from robreport import (
     ThreatModel,
     TreeEnsemble,
 )
-from robreport_plugins.attacks.case import Case
+from robreport_plugins.attacks.case import Case, Exact
 from robreport_plugins.methods.perturb import Attempt
 from robreport_plugins.methods.space import Space, bounds_of, space_of
 
@@ -38,7 +38,8 @@ class Judged:
     """What the model itself says of a batch of candidates.
 
     ``x_adv`` lies in ball and bounds and is valid; ``broken`` where the model's class is not the
-    label; ``unconfirmed`` counts the attack's claims that the model does not share.
+    label; ``unconfirmed`` counts the attack's claims that the model does not share, and
+    ``queries`` the candidates that the model was asked about.
     """
 
     x_adv: Floats
@@ -46,6 +47,7 @@ class Judged:
     broken: Bools
     size: npt.NDArray[np.float64]
     unconfirmed: int
+    queries: int
 
 
 class Target:
@@ -237,11 +239,8 @@ class Target:
         space = self.space(threat)
         x, y = self.tensors(rows)
         data = self.x[rows]
-        low, high = space.room(data)
-        held = np.zeros(space.shape, dtype=bool)
-        held.reshape(-1)[list(space.codes)] = True
-        low, high = np.where(held, data, low), np.where(held, data, high)
-        ends = [torch.from_numpy(end.astype(np.float32)).to(self.device) for end in (low, high)]
+        reach = space.reach(data, threat.norm, eps)
+        ends = [torch.from_numpy(end.astype(np.float32)).to(self.device) for end in reach]
         module, unit = self.module, None
         if space.unit is not None:
             unit = torch.from_numpy(space.unit.astype(np.float32)).to(self.device)
@@ -257,6 +256,10 @@ class Target:
     def judge(self, case: Case, attempt: Attempt) -> Judged:
         """Return what the model says of an attempt, after putting it where the threat allows.
 
+        Where whole numbers or groups were moved by parts of a step, landing may have taken the
+        success away: what is not broken is judged once more with its change stretched to the
+        whole radius.
+
         Raises
         ------
         ModelError
@@ -267,11 +270,19 @@ class Target:
                 f"an attack returned shape {tuple(attempt.x_adv.shape)} for inputs of shape "
                 f"{tuple(case.x.shape)}"
             )
-        x, y = case.data, self.y[case.rows]
+        x = case.data
         x_adv = case.landed(attempt)
-        predicted = self.predict(x_adv)
-        hit = predicted != y if case.aim is None else predicted == case.aim
-        broken = case.space.inside(x, x_adv, case.norm, case.eps) & hit
+        predicted, broken = self._verdict(case, x_adv)
+        queries = len(x)
+        if case.stepwise and not isinstance(attempt, Exact):
+            further = case.landed(attempt, stretched=True)
+            moved = (further != x_adv).reshape(len(x), -1).any(axis=1)
+            left = np.flatnonzero(~broken & moved)
+            if len(left):
+                classes, fell = self._verdict(case.only(left, case.eps), further[left])
+                new = left[fell]
+                x_adv[new], predicted[new], broken[new] = further[new], classes[fell], True
+                queries += len(left)
         denied = attempt.claimed.cpu().numpy() & ~broken
         return Judged(
             x_adv=x_adv,
@@ -280,7 +291,20 @@ class Target:
             size=case.space.sizes(x, x_adv, case.norm),
             # where values are rounded to whole ones, a claim is about another input
             unconfirmed=self._unconfirmed(case, attempt, denied) if case.space.smooth else 0,
+            queries=queries,
         )
+
+    def _verdict(self, case: Case, x_adv: Floats) -> tuple[Ints, Bools]:
+        """Return the model's classes of candidates, and which of them break their example."""
+        predicted = self.predict(x_adv)
+        inside = case.space.inside(case.data, x_adv, case.norm, case.eps)
+        return predicted, inside & self._hits(case, predicted, slice(None))
+
+    def _hits(self, case: Case, predicted: Ints, places: Ints | slice) -> Bools:
+        """Return which of these classes are what the threat is after, for those of a batch."""
+        if case.aim is not None:
+            return np.asarray(predicted == case.aim)
+        return np.asarray(predicted != self.y[case.rows[places]])
 
     def _unconfirmed(self, case: Case, attempt: Attempt, denied: Bools) -> int:
         """Count the claims that do not even hold for the very candidates that they are about.
@@ -293,9 +317,7 @@ class Target:
         outside = ~case.within(attempt)[places]
         wrong = np.zeros(len(places), dtype=bool)
         for asked in case.asked(attempt):
-            predicted = self.predict(asked[places])
-            own = self.y[case.rows[places]]
-            wrong |= predicted != own if case.aim is None else predicted == case.aim
+            wrong |= self._hits(case, self.predict(asked[places]), places)
         return int((outside | ~wrong).sum())
 
     def _check_finite(self) -> None:

@@ -42,6 +42,7 @@ def _climb(case: Case, params: SuiteParams, restarts: int, random_start: bool) -
         case.network, case.x, case.labels, **_ball(case), steps=params.steps,
         step=params.step_length(case.eps), restarts=restarts, random_start=random_start,
         generator=case.generator, loss=params.loss, targeted=case.aim is not None,
+        **_stop(case),
     )  # fmt: skip
 
 
@@ -55,7 +56,7 @@ def apgd(loss: LossName, *, expectation: bool = False) -> Run:
             case.network, case.x, case.labels, **_ball(case), steps=params.steps,
             restarts=params.restarts, loss=loss, targeted=case.aim is not None,
             eot=max(params.eot, EXPECTATION) if expectation else params.eot,
-            generator=case.generator,
+            generator=case.generator, **_stop(case),
         )  # fmt: skip
 
     return run
@@ -66,7 +67,7 @@ def apgd_targeted(case: Case, params: SuiteParams) -> Attempt:
 
     return apgd_targeted(
         case.network, case.x, case.y, **_ball(case), steps=params.steps,
-        restarts=params.restarts, eot=params.eot, generator=case.generator,
+        restarts=params.restarts, eot=params.eot, generator=case.generator, **_stop(case),
     )  # fmt: skip
 
 
@@ -96,6 +97,11 @@ def smallest(name: str, *, searches: bool = False) -> Run:
 
 def _ball(case: Case) -> dict[str, Any]:
     return {"norm": case.norm, "eps": case.eps, "bounds": (case.low, case.high)}
+
+
+def _stop(case: Case) -> dict[str, Any]:
+    """Return when an ascent may leave an example alone: once it is broken where it lands."""
+    return {"early_stop": False, "settle": case.settled} if case.stepwise else {}
 
 
 apgd_ce, apgd_dlr = apgd("cross-entropy"), apgd("dlr")

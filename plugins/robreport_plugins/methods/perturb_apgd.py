@@ -18,11 +18,13 @@ from robreport_plugins.methods.perturb import (
     everyone,
     frozen,
     full_box,
+    hits,
     likely_others,
     outputs,
     targeted_dlr,
 )
 from robreport_plugins.methods.perturb_ascent import Ascent, Loss, SparseAscent
+from robreport_plugins.methods.perturb_pgd import Settle
 
 # In L1 the search begins in balls of three and two times the radius, and ends in its own: shares
 # of the steps for each (Croce and Hein, 2021, section 4.2).
@@ -45,6 +47,7 @@ def apgd(
     generator: torch.Generator | None = None,
     early_stop: bool = True,
     among: Tensor | None = None,
+    settle: Settle | None = None,
 ) -> Attempt:
     """Return what projected ascent with momentum and self-adjusting steps finds.
 
@@ -76,6 +79,9 @@ def apgd(
         An example leaves the batch at the first iterate that is misclassified.
     among : Tensor (n,) of bool, or None
         Attack these only; the others are handed back as they are.
+    settle : callable (candidates, their places in `x`) to inputs, or None
+        Where candidates will be put before they are judged: a restart is for the examples that
+        are not broken there. None where they are judged as they are.
 
     Raises
     ------
@@ -103,8 +109,9 @@ def apgd(
         return -worth if targeted else worth
 
     search = _Search(
-        module, x, y, norm, eps, bounds, steps, value, loss, targeted, eot, early_stop, among
-    )
+        module, x, y, norm, eps, bounds, steps, value, loss, targeted, eot, early_stop, among,
+        settle,
+    )  # fmt: skip
     return search.run((y for _ in range(restarts)), generator)
 
 
@@ -123,6 +130,7 @@ def apgd_targeted(
     generator: torch.Generator | None = None,
     early_stop: bool = True,
     among: Tensor | None = None,
+    settle: Settle | None = None,
 ) -> Attempt:
     """Return what Auto-PGD finds when it aims at the most likely other classes in turn.
 
@@ -147,7 +155,7 @@ def apgd_targeted(
     check_counts(steps=steps, restarts=restarts, eot=eot, classes=classes)
     search = _Search(
         module, x, y, norm, eps, bounds, steps, targeted_dlr, "targeted DLR", False, eot,
-        early_stop, among,
+        early_stop, among, settle,
     )  # fmt: skip
     rows = torch.nonzero(search.left).squeeze(1)
     ranked = likely_others(outputs(module, x[rows]), y[rows], classes)
@@ -175,12 +183,14 @@ class _Search:
         eot: int,
         early_stop: bool,
         among: Tensor | None,
+        settle: Settle | None,
     ) -> None:
         self.module, self.x, self.y, self.norm, self.eps = module, x, y, norm, eps
         self.low, self.high = full_box(x, bounds)
         self.steps, self.loss, self.name = steps, loss, name
         self.targeted, self.eot, self.early_stop = targeted, eot, early_stop
         self.left = everyone(x, among)
+        self.settle = settle
         self.gradients = 0
         self.queries = 0
 
@@ -196,6 +206,10 @@ class _Search:
                 # Drawn for all, so that no example's start depends on who else is left.
                 noise = uniform_in_ball(self.x, self.norm, self.eps * self._widest(), generator)
                 x_adv[rows], claimed[rows] = self._start(rows, noise[rows], target[rows])
+                if self.settle is not None:
+                    settled = outputs(self.module, self.settle(x_adv[rows], rows))
+                    claimed[rows] = hits(settled, self.y[rows], self.targeted)
+                    self.queries += len(rows)
                 self.left &= ~claimed
         return Attempt(x_adv=x_adv, claimed=claimed, gradients=self.gradients, queries=self.queries)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -25,6 +27,9 @@ from robreport_plugins.methods.perturb import (
     outputs,
     room_in_ball,
 )
+
+# (candidates, their places in the batch) to the inputs that they are judged as.
+Settle = Callable[[Tensor, Tensor], Tensor]
 
 
 def fgsm(
@@ -95,6 +100,7 @@ def pgd(
     loss: LossName = "cross-entropy",
     targeted: bool = False,
     early_stop: bool = True,
+    settle: Settle | None = None,
 ) -> Attempt:
     """Return what `steps` projected steepest-ascent steps on the loss find.
 
@@ -115,6 +121,9 @@ def pgd(
     early_stop : bool
         An example leaves the batch at the first iterate that is misclassified; else only the
         last iterate of each restart counts.
+    settle : callable (candidates, their places in `x`) to inputs, or None
+        Where candidates will be put before they are judged: a restart is for the examples that
+        are not broken there. None where they are judged as they are.
 
     Raises
     ------
@@ -152,6 +161,10 @@ def pgd(
             x_adv[left], claimed[left] = climb.run(start, steps, early_stop)
             gradients += climb.gradients
             queries += climb.queries
+            if settle is not None:
+                settled = outputs(module, settle(x_adv[left], left))
+                claimed[left] = hits(settled, y[left], targeted)
+                queries += len(left)
     return Attempt(x_adv=x_adv, claimed=claimed, gradients=gradients, queries=queries)
 
 

@@ -86,6 +86,45 @@ class Space:
         high = np.where(self.fixed | self.down, base, high)
         return low, high
 
+    def reach(self, x: Array, norm: Norm, eps: float) -> tuple[Floats, Floats]:
+        """Return the part of the room that small steps can make use of inside a ball.
+
+        Codes stay where they are, and so do the members of a one-hot group where no change of a
+        group fits into the ball. Whole numbers go no further than to the last one inside the
+        ball.
+        """
+        base = _float64(x)
+        low, high = self.room(x)
+        held = np.zeros(self.fixed.size, dtype=bool)
+        held[list(self.codes)] = True
+        if _places(norm, eps) < 1:
+            for group in self.groups:
+                held[group] = True
+        held = held.reshape(self.shape)
+        most = eps * (1 + RADIUS_TOLERANCE)
+        if norm is Norm.L0:
+            most = np.inf if most >= 1 else 0.0
+        step = most * (1.0 if self.unit is None else self.unit)
+        floor = np.minimum(np.ceil(np.maximum(low, base - step)), base)
+        ceiling = np.maximum(np.floor(np.minimum(high, base + step)), base)
+        low, high = np.where(self.whole, floor, low), np.where(self.whole, ceiling, high)
+        return np.where(held, base, low), np.where(held, base, high)
+
+    def stretch(self, delta: Array, norm: Norm, eps: float) -> Floats:
+        """Return changes that fill the ball in their direction, codes and groups as they are.
+
+        In L0, where no direction fills a ball, they are the changes given.
+        """
+        flat = _float64(delta).reshape(len(delta), -1)
+        if norm is Norm.L0:
+            return flat.reshape(np.shape(delta))
+        free = ~self.discrete.reshape(-1)
+        moved = flat if self.unit is None else flat / self.unit.reshape(1, -1)
+        size = np.linalg.norm(moved[:, free], ord=norm.order, axis=1) if free.any() else 0.0
+        times = np.where(size > 0, eps / np.where(size > 0, size, 1.0), 1.0)
+        grown = np.where(free, flat * np.reshape(times, (-1, 1)), flat)
+        return np.asarray(grown).reshape(np.shape(delta))
+
     def land(self, x: Array, delta: Array, norm: Norm, eps: float) -> Array:
         """Return valid inputs near ``x + delta`` inside the ball, in x's own dtype.
 

@@ -169,3 +169,53 @@ def test_directions_and_frozen_columns_leave_no_room() -> None:
     assert (high[:, 1] == 99).all()
     assert (low[:, 2] == 0).all()
     assert (high[:, 2] == x[:, 2]).all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    norm=st.sampled_from(NORMS),
+    eps=st.sampled_from((0.05, 0.7, 1.0, 1.6, 3.0, 50.0)),
+    scale=st.sampled_from(("none", "std")),
+)
+def test_all_but_codes_that_lands_is_within_reach(
+    seed: int, norm: Norm, eps: float, scale: str
+) -> None:
+    rng = np.random.default_rng(seed)
+    x = rows(6, rng)
+    space = space_of(schema(), threat(norm, eps, scale=scale), (8,), rows(50, rng))
+    landed = space.land(x, rng.normal(0, 10, x.shape), norm, eps)
+    low, high = space.reach(x, norm, eps)
+    rest = [0, 1, 2, 4, 5, 6, 7]
+    assert ((low <= landed) & (landed <= high))[:, rest].all()
+    assert (low[:, 3] == high[:, 3]).all()
+    assert ((low <= x) & (x <= high)).all()
+    group_moves = (low < high)[:, 4:7].any()
+    assert group_moves == (eps >= 1)
+
+
+def test_whole_numbers_reach_as_far_as_whole_steps() -> None:
+    rng = np.random.default_rng(4)
+    x = rows(20, rng)
+    space = space_of(schema(frozen=()), threat(), (8,))
+    for eps, steps in ((0.9, 0), (1.0, 1), (1.6, 1), (2.0, 2)):
+        low, high = space.reach(x, Norm.Linf, eps)
+        assert np.array_equal(low[:, 1], np.maximum(x[:, 1] - steps, 0))
+        assert np.array_equal(high[:, 1], np.minimum(x[:, 1] + steps, 99))
+
+
+@pytest.mark.parametrize("norm", [Norm.L1, Norm.L2, Norm.Linf])
+def test_a_stretched_change_fills_the_ball_and_keeps_its_direction(norm: Norm) -> None:
+    rng = np.random.default_rng(5)
+    space = space_of(schema(), threat(norm, scale="std"), (8,), rows(50, rng))
+    assert space.unit is not None
+    delta = rng.normal(0, 0.01, (5, 8))
+    delta[0] = 0.0
+    found = space.stretch(delta, norm, 0.7)
+    free = [0, 1, 2, 7]
+    moved = (found / space.unit)[:, free]
+    assert np.linalg.norm(moved[1:], ord=norm.order, axis=1) == pytest.approx(0.7)
+    assert (found[0] == 0).all()
+    assert np.array_equal(found[:, 3:7], delta[:, 3:7])
+    times = found[1:, free] / delta[1:, free]
+    assert times == pytest.approx(np.broadcast_to(times[:, :1], times.shape))
