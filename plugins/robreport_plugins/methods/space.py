@@ -141,8 +141,8 @@ class Space:
         The change is cut to the room. Each category goes to the nearest one, a one-hot group to
         its largest member; where the ball has no place for all that changed, those that the
         attack wanted least go back. The rest of the radius is for the other features, which are
-        shrunk into it. Whole numbers are rounded to the nearest that the ball allows, else
-        towards x, so that nothing ever leaves the ball.
+        shrunk into it. Whole numbers are rounded to the nearest, as many as the ball allows,
+        else towards x, so that nothing ever leaves the ball.
         """
         low, high = self.room(x)
         if self.plain and norm is not Norm.L0:
@@ -218,6 +218,7 @@ class _Rows:
         wanted[~np.isfinite(wanted).all(axis=1)] = 0.0
         self.wanted = np.clip(wanted, self.low - self.base, self.high - self.base)
         self.target = self.base.copy()
+        self.most = np.full(self.base.shape, np.inf)
         self.unit = np.ones(self.base.shape[1])
         if space.unit is not None:
             self.unit = space.unit.reshape(-1)
@@ -276,10 +277,12 @@ class _Rows:
             size = np.linalg.norm(u, ord=norm.order, axis=1)
             u = u * np.where(size > left, left / np.where(size > 0, size, 1.0), 1.0)[:, None]
         moved = np.clip(self.base + u * self.unit, self.low, self.high)
+        # the sum may have been rounded away from x
+        self.most = np.where(self.smooth & ~self.whole, np.abs(u * self.unit), np.inf)
         self.target = np.where(self.smooth & (u != 0), moved, self.target)
 
     def round_whole(self, norm: Norm, left: Floats) -> None:
-        """Make whole what must be: to the nearest inside the ball, else towards the input."""
+        """Make whole what must be: to the nearest as far as that fits, else towards the input."""
         if not self.whole.any():
             return
         moved = self.whole & (self.target != self.base)
@@ -291,22 +294,49 @@ class _Rows:
         nearest = np.where((nearest >= self.low) & (nearest <= self.high), nearest, towards)
         nearest, towards = (np.where(moved, to, self.target) for to in (nearest, towards))
         # a change of less than half a step is none
+        size = np.where(self.smooth, np.abs(nearest - self.base) / self.unit, 0.0)
+        left = left * (1 + RADIUS_TOLERANCE)
         if norm is Norm.Linf:
-            reach = np.abs(nearest - self.base) / self.unit <= left[:, None]
-            self.target = np.where(reach, nearest, towards)
+            fits = size <= left[:, None]
+        elif norm is Norm.L0:
+            fits = (np.count_nonzero(size, axis=1) <= left)[:, None]
         else:
-            u = np.where(self.smooth, (nearest - self.base) / self.unit, 0.0)
-            if norm is Norm.L0:
-                fits = np.count_nonzero(u, axis=1) <= left
-            else:
-                fits = np.linalg.norm(u, ord=norm.order, axis=1) <= left
-            self.target = np.where(fits[:, None], nearest, towards)
+            fits = (np.linalg.norm(size, ord=norm.order, axis=1) <= left)[:, None]
+        rounded = np.where(fits, nearest, towards)
+        if norm in (Norm.L1, Norm.L2):
+            rows = np.flatnonzero(~fits)
+            rounded[rows] = self._round_some(rows, nearest[rows], towards[rows], norm, left[rows])
+        self.target = rounded
+
+    def _round_some(
+        self, rows: Ints, nearest: Floats, towards: Floats, norm: Norm, left: Floats
+    ) -> Floats:
+        """Return what is rounded towards the input, but as much to the nearest as fits.
+
+        What lies furthest from where it would go back to comes first, then the first column.
+        """
+        power = 2 if norm is Norm.L2 else 1
+        base, each = self.base[rows], np.arange(len(rows))
+        far, near = (
+            np.where(self.smooth, np.abs(ends - base) / self.unit, 0.0) ** power
+            for ends in (nearest, towards)
+        )
+        used, room = near.sum(axis=1), left**power
+        lost = np.where(nearest == towards, -1.0, np.abs(self.target[rows] - towards))
+        order = np.argsort(-lost, axis=1, kind="stable")
+        found = towards.copy()
+        for place in order.T[: int((lost >= 0).sum(axis=1).max(initial=0))]:
+            with_it = used - near[each, place] + far[each, place]
+            fits = (lost[each, place] >= 0) & (with_it <= room)
+            found[each[fits], place[fits]] = nearest[each[fits], place[fits]]
+            used = np.where(fits, with_it, used)
+        return found
 
     def cast(self) -> Array:
-        """Return the inputs in their own dtype, never further from x than they are here."""
+        """Return the inputs in their own dtype, no further from x than they were to be."""
         x = self.x.reshape(self.base.shape)
         landed = self.target.astype(x.dtype)
-        reach = np.abs(self.target - self.base)
+        reach = np.minimum(np.abs(self.target - self.base), self.most)
         for _ in range(2):
             outside = np.abs(_float64(landed) - self.base) > reach
             if not outside.any():

@@ -171,6 +171,80 @@ def test_directions_and_frozen_columns_leave_no_room() -> None:
     assert (high[:, 2] == x[:, 2]).all()
 
 
+def numbers(d: int, **rules: Any) -> tuple[DataSchema, ThreatModel]:
+    """Return plain columns without bounds and the rules for them."""
+    names = tuple(f"f{i}" for i in range(d))
+    known = DataSchema(
+        task="classification", input_shape=(d,), layout="table", bounds=None, features=names
+    )
+    if rules.pop("whole", False):
+        rules["integer"] = names
+    return known, ThreatModel(name="t", eps=(), **rules)
+
+
+@pytest.mark.parametrize("eps", [0.1, 1e-2, 1e-3])
+@pytest.mark.parametrize("norm", [Norm.L1, Norm.L2, Norm.Linf])
+def test_what_lands_far_from_zero_stays_inside(norm: Norm, eps: float) -> None:
+    """Seconds since 1970 in float64, whose last digit is more than the tolerance of a radius."""
+    rng = np.random.default_rng(6)
+    x = np.stack([1.6e9 + 1e3 * rng.normal(size=200), rng.normal(size=200)], axis=1)
+    space = space_of(*numbers(2, norm=norm, scale="std"), (2,), x)
+    assert space.unit is not None
+    wanted = 10 * space.unit * np.sign(rng.normal(size=x.shape))
+    landed = space.land(x, wanted, norm, eps)
+    assert space.inside(x, landed, norm, eps).all()
+    assert (space.sizes(x, landed, norm) > 0.99 * eps).all()
+
+
+@pytest.mark.parametrize("norm", [Norm.L1, Norm.L2, Norm.Linf])
+def test_whole_numbers_inside_land_where_they_are(norm: Norm) -> None:
+    """What `inside` accepts by its tolerance, landing leaves."""
+    known, rules = numbers(2, norm=norm, whole=True, scale="range")
+    space = space_of(known, rules, (2,), np.array([[0.0, 0.0], [10.0, 10.0]]))
+    x = np.zeros((1, 2))
+    for a, b in ((1, 2), (3, 0), (2, 1), (-1, 2), (3, 3), (0, 7)):
+        aim = np.array([[float(a), float(b)]])
+        eps = round(float(space.sizes(x, aim, norm)[0]), 12)
+        assert space.inside(x, aim, norm, eps).all()
+        assert np.array_equal(space.land(x, aim, norm, eps), aim)
+
+
+def test_as_many_whole_numbers_are_rounded_up_as_fit() -> None:
+    space = space_of(*numbers(10, norm=Norm.L2, whole=True), (10,))
+    x = np.zeros((2, 10))
+    wanted = np.full((2, 10), 2 / np.sqrt(10))
+    wanted[1, 5:] += 0.01
+    landed = space.land(x, wanted, Norm.L2, 2.0)
+    assert np.array_equal(landed[0], [1.0] * 4 + [0.0] * 6), "the first of what is alike"
+    assert np.array_equal(landed[1], [0.0] * 5 + [1.0] * 4 + [0.0]), "the largest part of a step"
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    norm=st.sampled_from((Norm.L1, Norm.L2)),
+    eps=st.sampled_from((0.7, 1.0, 2.0, 3.3, 7.0)),
+    scale=st.sampled_from(("none", "std")),
+)
+def test_no_whole_number_is_rounded_back_that_had_a_place(
+    seed: int, norm: Norm, eps: float, scale: str
+) -> None:
+    rng = np.random.default_rng(seed)
+    x = rng.integers(-5, 6, (4, 6)).astype(np.float64)
+    space = space_of(*numbers(6, norm=norm, whole=True, scale=scale), (6,), x)
+    wanted = rng.normal(0, 3, x.shape)
+    landed = space.land(x, wanted, norm, eps)
+    assert space.inside(x, landed, norm, eps).all()
+    unit = np.ones(6) if space.unit is None else space.unit
+    size = np.linalg.norm(wanted / unit, ord=norm.order, axis=1, keepdims=True)
+    cut = x + wanted * np.minimum(1, eps / size)
+    for row in range(4):
+        for place in np.flatnonzero(np.rint(cut[row]) != landed[row]):
+            other = landed[[row]].copy()
+            other[0, place] = np.rint(cut[row, place])
+            assert not space.inside(x[[row]], other, norm, eps * (1 - 1e-8)).any()
+
+
 @settings(max_examples=100, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
