@@ -438,12 +438,11 @@ def _unit(
         raise DataError(f"threats.{threat.name}.scale needs inputs to measure the columns on")
     values = _float64(reference).reshape(len(reference), -1)
     with np.errstate(invalid="ignore"):
-        if threat.scale == "std":
-            unit = np.nanstd(values, axis=0)
-        else:
-            unit = np.nanmax(values, axis=0) - np.nanmin(values, axis=0)
-    # a column that never differs has no unit of its own
-    return np.asarray(np.where(np.isfinite(unit) & (unit > 0), unit, 1.0)).reshape(shape)
+        width = np.nanmax(values, axis=0) - np.nanmin(values, axis=0)
+        unit = np.nanstd(values, axis=0) if threat.scale == "std" else width
+    # a column that never differs has no unit of its own, though its deviation may round to one
+    own = np.isfinite(unit) & (unit > 0) & (width > 0)
+    return np.asarray(np.where(own, unit, 1.0)).reshape(shape)
 
 
 def _positions(schema: DataSchema, names: Iterable[str], where: str) -> list[int]:

@@ -136,6 +136,16 @@ def test_units_are_those_of_the_columns() -> None:
         space_of(schema(), threat(scale="std"), (8,))
 
 
+@pytest.mark.parametrize("value", [0.1, 0.3, 1 / 3, 0.5, 1234.567])
+@pytest.mark.parametrize("scale", ["std", "range"])
+def test_a_column_that_never_differs_has_unit_one(scale: str, value: float) -> None:
+    reference = rows(1000, np.random.default_rng(7))
+    reference[:, 7] = value
+    unit = space_of(schema(), threat(scale=scale), (8,), reference).unit
+    assert unit is not None
+    assert unit[7] == 1.0
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
