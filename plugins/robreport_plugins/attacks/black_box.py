@@ -53,7 +53,7 @@ def hopskipjump(case: Case, params: SuiteParams) -> Attempt:
 
     reference = torch.from_numpy(np.asarray(case.reference(), dtype=np.float32)).to(case.x.device)
     return hopskipjump(
-        case.decide, case.x, case.y, norm=case.norm, bounds=(case.low, case.high),
+        case.decide, case.x, case.y, norm=case.norm, bounds=case.room(),
         reference=reference if case.unit is None else reference / case.unit,
         iterations=_iterations(params.queries), generator=case.generator,
     )  # fmt: skip

@@ -111,6 +111,17 @@ class Case:
         bound = torch.from_numpy(self.space.whole | self.space.discrete).to(self.x.device)
         return bool(((self.low < self.high) & bound).any())
 
+    def room(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the ends of all the room there is, in the units of the budget.
+
+        For a walk that begins far away, and comes nearer than the radius by and by.
+        """
+        ends = self.space.reach(self.data, self.norm, np.inf)
+        low, high = (torch.from_numpy(e.astype(np.float32)).to(self.x.device) for e in ends)
+        if self.unit is not None:
+            low, high = low / self.unit, high / self.unit
+        return torch.minimum(low, self.x), torch.maximum(high, self.x)
+
     def landed(self, attempt: Attempt, *, stretched: bool = False) -> Array:
         """Return candidates ``(n, *shape)`` as valid inputs in the ball, in data space.
 

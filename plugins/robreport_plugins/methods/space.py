@@ -458,7 +458,7 @@ def _positions(schema: DataSchema, names: Iterable[str], where: str) -> list[int
 def _places(norm: Norm, eps: float) -> Any:
     """How many categories may change inside a ball of this radius."""
     room = eps * (1 + RADIUS_TOLERANCE)
-    if norm is Norm.Linf:
+    if norm is Norm.Linf or np.isinf(room):
         return np.inf if room >= 1 else 0
     return int(np.floor(room * room if norm is Norm.L2 else room))
 

@@ -10,6 +10,7 @@ from robreport.result import check_result
 from robreport.testing import LinearOracle
 from robreport_plugins.attacks.metrics import AttackSuite
 from robreport_plugins.attacks.params import SuiteParams
+from robreport_plugins.methods.space import space_of
 
 
 def broken(weights, x, high, norm, eps, attack, **rules):
@@ -90,3 +91,19 @@ def test_a_group_that_is_held_and_one_that_is_frozen_are_one_case():
     held, _, _ = broken(weights, x, 1.0, Norm.L2, 0.4, "apgd-ce", one_hot=(group,))
     frozen, _, _ = broken(weights, x, 1.0, Norm.L2, 0.4, "apgd-ce", one_hot=(group,), frozen=group)
     assert held == frozen > 0
+
+
+def test_a_walk_from_far_away_may_begin_outside_the_ball() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 10, size=(40, 6)).astype(np.float32)
+    space = space_of(
+        DataSchema(task="classification", input_shape=(6,), layout="table", bounds=(0.0, 9.0),
+                   features=tuple("abcdef")),
+        ThreatModel(name="t", norm=Norm.Linf, eps=(), integer=tuple("abcdef")), (6,), x,
+    )  # fmt: skip
+    for norm in Norm:
+        low, high = space.reach(x, norm, np.inf)
+        np.testing.assert_array_equal(low, np.zeros_like(x))
+        np.testing.assert_array_equal(high, np.full_like(x, 9))
+    low, high = space.reach(x, Norm.Linf, 1.6)
+    np.testing.assert_array_equal(high - low, np.minimum(x + 1, 9) - np.maximum(x - 1, 0))
