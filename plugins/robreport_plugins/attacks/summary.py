@@ -296,10 +296,23 @@ def attack_table(campaign: Campaign, threats: Sequence[ThreatModel], params: Sui
         "carried over from a smaller \u03b5 included. Alone: inputs that no other attack "
         "broke here. Median size: over the successes only. Gradients, queries and time are "
         "those of this \u03b5, gradients and queries one for each input and step; a search for the "
-        "smallest change counts at the first \u03b5. Steps: those of one restart; of "
-        "Carlini-Wagner and EAD of all searches together; of Square the most questions of each "
-        "input, of HopSkipJump those that its steps were set from.",
+        "smallest change counts at the first \u03b5." + _steps_of(row[0] for row in rows),
     )
+
+
+# what stands under steps, of attacks that do not take so many in each restart
+_STEPS = {
+    "Carlini-Wagner": "those of all its searches together",
+    "EAD": "those of all its searches together",
+    "Square": "the most questions of each input",
+    "HopSkipJump": "the questions that its steps were set from",
+}
+
+
+def _steps_of(titles: Iterable[str]) -> str:
+    """Return what the column of steps means for the attacks of a table; often nothing."""
+    told = [f"of {title}, {_STEPS[title]}" for title in dict.fromkeys(titles) if title in _STEPS]
+    return f" Steps: {'; '.join(told)}." if told else ""
 
 
 def spent(campaign: Campaign, threats: Sequence[ThreatModel]) -> dict[str, float]:

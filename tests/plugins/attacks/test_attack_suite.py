@@ -701,3 +701,16 @@ def test_so_few_inputs_that_guessing_may_leave_all_say_nothing():
     assert not next(c for c in few.checks if c.name == name).applies
     more = audit(disguised(n=30), threat(Norm.Linf, 0.1), attacks=["pgd"])
     assert next(c for c in more.checks if c.name == name).applies
+
+
+@pytest.mark.parametrize(
+    ("attacks", "words"),
+    [
+        (["fgsm", "pgd"], None),
+        (["pgd", "square"], " Steps: of Square, the most questions of each input."),
+    ],
+)
+def test_the_caption_explains_the_steps_that_need_it(attacks, words):
+    result = audit(disguised(n=20), threat(Norm.Linf, 0.05), attacks=attacks, queries=20)
+    caption = result.tables["attacks"].caption
+    assert caption.endswith(words) if words else "Steps:" not in caption
