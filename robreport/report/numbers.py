@@ -124,24 +124,6 @@ def quantity_interval(given: Quantity) -> str:
     return interval(given.low, given.high, given.unit)
 
 
-def cell(value: Any, kind: str) -> str:
-    """Return a plain cell of a table as its column's kind wants it: 0.88 (0.85–0.90), 1,257."""
-    as_share = kind in ("share", "share_interval")
-    if isinstance(value, list):
-        point, low, high = (None if end is None else float(end) for end in value)
-        if point is None:
-            return DASH
-        shown = share(point) if as_share else number(point)
-        if low is None or high is None:
-            return shown
-        return f"{shown} ({interval(low, high, 'share' if as_share else '')})"
-    if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):
-        if as_share:
-            return share(float(value))
-        return integer(float(value)) if kind == "integer" else number(value)
-    return number(value) if isinstance(value, bool | np.bool_) else str(value)
-
-
 def limit(given: Limit) -> str:
     """Return what is required: ≥ 50 %."""
     sign = {">=": "≥", "<=": "≤"}.get(given.operator, given.operator)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from jinja2 import (
     BaseLoader,
     BytecodeCache,
@@ -168,18 +169,29 @@ def _kind_of(value: object) -> str:
 
 def plain_cell(value: Any, column: Column, bare: bool = False) -> Markup:
     """Return a plain cell as its column wants it shown; `bare` is without elements of its own."""
-    if isinstance(value, list) and (len(value) != 3 or value[0] is None):
+    as_share = column.kind in ("share", "share_interval")
+    if isinstance(value, list):
+        value = [None if part is None else float(part) for part in value]
+        if len(value) == 3 and value[0] is not None:
+            shown = numbers.share(value[0]) if as_share else numbers.number(value[0])
+            if value[1] is None or value[2] is None:
+                return Markup('<span class="value">{}</span>').format(shown)
+            between = numbers.interval(value[1], value[2], "share" if as_share else "")
+            if bare:
+                return escape(f"{shown} ({between})")
+            return Markup('<span class="value">{}</span> <span class="between">{}</span>').format(
+                shown, between
+            )
         return Markup('<span class="nothing">–</span>')
-    shown = numbers.cell(value, column.kind)
-    if bare or not isinstance(value, list):
-        return escape(shown)
-    # an interval stands in brackets: in the page its own lighter ink sets it apart
-    point, _, between = shown.partition(" (")
-    if not between:
-        return Markup('<span class="value">{}</span>').format(point)
-    return Markup('<span class="value">{}</span> <span class="between">{}</span>').format(
-        point, between.removesuffix(")")
-    )
+    if isinstance(value, bool | np.bool_):
+        return Markup("yes" if value else "no")
+    if isinstance(value, int | float | np.integer | np.floating):
+        if as_share:
+            return escape(numbers.share(float(value)))
+        if column.kind == "integer":
+            return escape(numbers.integer(float(value)))
+        return escape(numbers.number(value))
+    return escape(str(value))
 
 
 def _block_template(block: object) -> str:

@@ -56,18 +56,6 @@ class _Lengths:
 
     __slots__ = ("borders", "collapse", "sizes", "used")
 
-    def of(self, style: Any) -> bool:
-        """Whether the style has the sizes that it had."""
-        width, least, most, height, lowest, highest = self.sizes
-        return (
-            style["width"] is width
-            and style["min_width"] is least
-            and style["max_width"] is most
-            and style["height"] is height
-            and style["min_height"] is lowest
-            and style["max_height"] is highest
-        )
-
     def __init__(self, style: Any) -> None:
         self.sizes = tuple(style[name] for name in _SIZES)
         self.borders = tuple((name, style[name]) for name in _BORDERS)
@@ -85,3 +73,15 @@ class _Lengths:
         # what surrounds the content takes nothing from a size that is not given
         if style["box_sizing"] == "content-box" or [used[name] for name in _SIZES] == _FREE:
             self.used = used
+
+    def of(self, style: Any) -> bool:
+        """Whether the style has the sizes that it had."""
+        width, least, most, height, lowest, highest = self.sizes
+        return (
+            style["width"] is width
+            and style["min_width"] is least
+            and style["max_width"] is most
+            and style["height"] is height
+            and style["min_height"] is lowest
+            and style["max_height"] is highest
+        )

@@ -12,7 +12,7 @@ from robreport import DataSchema, Norm, ThreatModel
 from robreport_plugins.loaders.scikit_trees import scikit_ensemble
 from robreport_plugins.methods.perturb_search import greedy_search
 from robreport_plugins.methods.perturb_trees import smallest_in_cells
-from robreport_plugins.methods.space import space_of
+from robreport_plugins.methods.space_of import space_of
 from tests.real.test_adult_example import load, trainer
 
 pytestmark = pytest.mark.real

@@ -41,7 +41,7 @@ def search(case: Case, params: SuiteParams) -> Attempt:
 
     found = greedy_search(
         case.target.scores, case.space, case.data, case.target.y[case.rows], norm=case.norm,
-        eps=case.eps, reference=case.reference(), rng=_rng(case),
+        eps=case.eps, reference=case.target.starts, rng=_rng(case),
         restarts=params.restarts,
     )  # fmt: skip
     return case.exact(found.x_adv, found.claimed, found.queries)
@@ -51,7 +51,7 @@ def hopskipjump(case: Case, params: SuiteParams) -> Attempt:
     """A walk along the decision boundary that asks for classes alone."""
     from robreport_plugins.methods.perturb_hopskipjump import hopskipjump
 
-    reference = torch.from_numpy(np.asarray(case.reference(), dtype=np.float32)).to(case.x.device)
+    reference = torch.from_numpy(np.asarray(case.target.starts, dtype=np.float32)).to(case.x.device)
     return hopskipjump(
         case.decide, case.x, case.y, norm=case.norm, bounds=case.room(),
         reference=reference if case.unit is None else reference / case.unit,

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-REFERENCE = 2000
-"""Rows of the data, at most, that searches begin from."""
+# How far, as a share of the radius, float32 may carry a candidate out of the ball.
+_ROUNDING = 1e-5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,11 +116,7 @@ class Case:
 
         For a walk that begins far away, and comes nearer than the radius by and by.
         """
-        ends = self.space.reach(self.data, self.norm, np.inf)
-        low, high = (torch.from_numpy(e.astype(np.float32)).to(self.x.device) for e in ends)
-        if self.unit is not None:
-            low, high = low / self.unit, high / self.unit
-        return torch.minimum(low, self.x), torch.maximum(high, self.x)
+        return ends(self.space, self.data, self.norm, np.inf, self.x)
 
     def landed(self, attempt: Attempt, *, stretched: bool = False) -> Array:
         """Return candidates ``(n, *shape)`` as valid inputs in the ball, in data space.
@@ -146,10 +142,10 @@ class Case:
         moved = np.asarray(self.data + self._moved(attempt), dtype=self.data.dtype)
         return self._inputs(attempt.x_adv), moved
 
-    def within(self, attempt: Attempt, slack: float = 1e-5) -> npt.NDArray[np.bool_]:
+    def within(self, attempt: Attempt) -> npt.NDArray[np.bool_]:
         """Return which candidates lie in the ball as the attack left them, but for rounding."""
-        sizes = self.space.sizes(self.data, self.asked(attempt)[-1], self.norm)
-        return np.asarray(sizes <= self.eps * (1 + slack))
+        sizes = self.space.sizes(self.data, self.data + self._moved(attempt), self.norm)
+        return np.asarray(sizes <= self.eps * (1 + _ROUNDING))
 
     def _moved(self, attempt: Attempt) -> Array:
         """Return what the attack changed, in data space."""
@@ -158,22 +154,6 @@ class Case:
         # the float32 difference is what the attack did; float64 data keep their own digits
         delta = (attempt.x_adv.double() - self.x.double()).cpu().numpy()
         return delta if self.space.unit is None else delta * self.space.unit
-
-    def reference(self) -> Array:
-        """Return the first rows of the data without missing values, in data space, at most 2,000.
-
-        Searches begin from them, or take their values.
-        """
-        rows = self.target.reference
-        found, count = [rows[:0]], 0
-        for start in range(0, len(rows), REFERENCE):
-            part = rows[start : start + REFERENCE]
-            whole = part[np.isfinite(part.reshape(len(part), -1)).all(axis=1)]
-            found.append(whole)
-            count += len(whole)
-            if count >= REFERENCE:
-                break
-        return np.concatenate(found)[:REFERENCE]
 
     def settled(self, x: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         """Return candidates of some examples where they land, in the units of the budget."""
@@ -224,3 +204,19 @@ class Case:
     def _inputs(self, x: torch.Tensor) -> Array:
         given = x if self.unit is None else x * self.unit
         return np.asarray(given.cpu().numpy(), dtype=self.data.dtype)
+
+
+def ends(
+    space: Space, data: Array, norm: Norm, eps: float, x: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the ends of what small steps can reach, shaped like the inputs `x` of an attack.
+
+    In the units of the budget, as `x`; what may not move has no room.
+    """
+    reach = space.reach(data, norm, eps)
+    low, high = (torch.from_numpy(end.astype(np.float32)).to(x.device) for end in reach)
+    if space.unit is not None:
+        # rounded as the inputs are, so that what is held stays where it is to the last digit
+        unit = torch.from_numpy(space.unit.astype(np.float32)).to(x.device)
+        low, high = low / unit, high / unit
+    return torch.minimum(low, x), torch.maximum(high, x)

@@ -23,7 +23,8 @@ class AttackSuite(Metric):
         "perturbed inputs are put back into ball and bounds in float64 and given to the model as "
         "loaded; its answer alone decides. An input counts as robust when no attack broke it at "
         "this \u03b5 or a smaller one, so robust accuracy is the worst case input by input, never "
-        "an average over attacks."
+        "an average over attacks. A preset that was published with a budget brings it where the "
+        "audit sets none; the table of attacks says what each took."
     )
     reading = (
         "A point of the thick line says: with perturbations up to \u03b5, at most this share of "

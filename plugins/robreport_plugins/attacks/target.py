@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +22,10 @@ from robreport import (
     ThreatModel,
     TreeEnsemble,
 )
-from robreport_plugins.attacks.case import Case, Exact
+from robreport_plugins.attacks.case import Case, Exact, ends
 from robreport_plugins.methods.perturb import Attempt
-from robreport_plugins.methods.space import Space, bounds_of, space_of
+from robreport_plugins.methods.space import Space
+from robreport_plugins.methods.space_of import bounds_of, space_of
 
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int64]
@@ -31,6 +33,8 @@ Bools = npt.NDArray[np.bool_]
 
 # Where a probability of nothing stops counting: its logarithm must stay a number.
 _LEAST = 1e-12
+# Rows, at most, that searches begin from.
+_STARTS = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +112,21 @@ class Target:
                 f"split test holds {self.x.dtype} inputs; attacks need float32 or float64"
             )
         self._check_finite()
+
+    @cached_property
+    def starts(self) -> Floats:
+        """The first rows of the reference without missing values, at most 2,000.
+
+        Searches begin from them, or take their values.
+        """
+        found, count = [self.reference[:0]], 0
+        for start in range(0, len(self.reference), _STARTS):
+            part = self.reference[start : start + _STARTS]
+            found.append(part[np.isfinite(part.reshape(len(part), -1)).all(axis=1)])
+            count += len(found[-1])
+            if count >= _STARTS:
+                break
+        return np.concatenate(found)[:_STARTS]
 
     @property
     def held(self) -> tuple[str, ...]:
@@ -239,18 +258,16 @@ class Target:
         space = self.space(threat)
         x, y = self.tensors(rows)
         data = self.x[rows]
-        reach = space.reach(data, threat.norm, eps)
-        ends = [torch.from_numpy(end.astype(np.float32)).to(self.device) for end in reach]
         module, unit = self.module, None
         if space.unit is not None:
             unit = torch.from_numpy(space.unit.astype(np.float32)).to(self.device)
-            x, ends = x / unit, [end / unit for end in ends]
+            x = x / unit
             if module is not None:
                 module = InUnits(module, unit)
+        low, high = ends(space, data, threat.norm, eps, x)
         return Case(
             target=self, space=space, rows=rows, data=data, module=module, unit=unit,
-            x=x, y=y, norm=threat.norm, eps=eps, low=torch.minimum(ends[0], x),
-            high=torch.maximum(ends[1], x), generator=generator, aim=aim,
+            x=x, y=y, norm=threat.norm, eps=eps, low=low, high=high, generator=generator, aim=aim,
         )  # fmt: skip
 
     def judge(self, case: Case, attempt: Attempt) -> Judged:

@@ -26,6 +26,6 @@ def trees(case: Case, params: SuiteParams) -> Attempt:
         found, size = nearest_other_leaf(ensemble, case.space, case.data, y, case.norm)
     else:
         found, size = smallest_in_cells(
-            ensemble, case.space, case.data, y, case.norm, case.reference()
+            ensemble, case.space, case.data, y, case.norm, case.target.starts
         )
     return case.exact(found, np.isfinite(size))

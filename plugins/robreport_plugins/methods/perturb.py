@@ -56,9 +56,14 @@ def margin(logits: Tensor, y: Tensor) -> Tensor:
     Unlike the cross-entropy its gradient does not vanish where the model is certain (Carlini and
     Wagner, 2017).
     """
-    own = logits.gather(1, y[:, None])
+    own, rival = competing(logits, y)
+    return rival - own
+
+
+def competing(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Return y's logit and that of the likeliest other class, each ``(n,)``."""
     others = logits.scatter(1, y[:, None], -torch.inf)
-    return others.amax(1) - own.squeeze(1)
+    return logits.gather(1, y[:, None]).squeeze(1), others.amax(1)
 
 
 def lead_over(logits: Tensor, y: Tensor, other: Tensor) -> Tensor:
@@ -246,22 +251,21 @@ def outputs(module: nn.Module, x: Tensor) -> Tensor:
 
 def hits(logits: Tensor, y: Tensor, targeted: bool = False) -> Tensor:
     """Return where a wrong class (the target) leads by more than rounding explains, ``(n,)``."""
-    lead = margin(logits, y)
-    return (-lead if targeted else lead) > least_lead(logits, y)
+    own, rival = competing(logits, y)
+    return (own - rival if targeted else rival - own) > rounding(own, rival)
 
 
-def least_lead(logits: Tensor, y: Tensor, other: Tensor | None = None) -> Tensor:
-    """Return the lead over y that rounding explains, ``(n,)``.
+def rounding(own: Tensor, rival: Tensor) -> Tensor:
+    """Return the lead of one logit over another that rounding explains, ``(n,)``.
 
-    Of the two logits that compete, y's and that of `other` (None for the likeliest other class):
-    a class that is masked by a logit of -1e9 says nothing about their rounding.
+    Of these two alone: a class that is masked by a logit of -1e9 says nothing about theirs.
     """
-    own = logits.gather(1, y[:, None])
-    if other is None:
-        rival = logits.scatter(1, y[:, None], -torch.inf).amax(1, keepdim=True)
-    else:
-        rival = logits.gather(1, other[:, None])
-    return CLEAR_LEAD * torch.maximum(own.abs(), rival.abs()).squeeze(1)
+    return CLEAR_LEAD * torch.maximum(own.abs(), rival.abs())
+
+
+def least_lead(logits: Tensor, y: Tensor) -> Tensor:
+    """Return the lead of the likeliest other class over y that rounding explains, ``(n,)``."""
+    return rounding(*competing(logits, y))
 
 
 def everyone(x: Tensor, among: Tensor | None) -> Tensor:

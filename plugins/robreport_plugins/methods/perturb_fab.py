@@ -13,16 +13,16 @@ from robreport_plugins.methods.perturb import (
     Bounds,
     check_counts,
     class_gradients,
+    competing,
     everyone,
     frozen,
     hits,
     input_gradient,
     lead_over,
-    least_lead,
     let_go,
     likely_others,
-    margin,
     outputs,
+    rounding,
 )
 from robreport_plugins.methods.perturb_smallest import Nearest
 
@@ -259,9 +259,11 @@ class _Hunt(Nearest):
 
 
 def _wanted(logits: Tensor, y: Tensor, other: Tensor) -> Tensor:
-    return 2 * least_lead(logits, y, other)
+    own, rival = (logits.gather(1, which[:, None]).squeeze(1) for which in (y, other))
+    return 2 * rounding(own, rival)
 
 
 def _clear_lead(logits: Tensor, y: Tensor) -> Tensor:
     """The margin beyond what rounding explains: positive exactly where `hits` says so."""
-    return margin(logits, y) - least_lead(logits, y)
+    own, rival = competing(logits, y)
+    return rival - own - rounding(own, rival)

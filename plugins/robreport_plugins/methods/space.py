@@ -8,15 +8,15 @@ of a change is the norm of these coordinates.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from robreport import DataError, DataSchema, Norm, ThreatModel
+from robreport import Norm
 from robreport_plugins.methods.perturb_confine import RADIUS_TOLERANCE, confine
+from robreport_plugins.methods.space_landing import Landing, changes_in, float64
 
 Array = npt.NDArray[np.floating]
 Floats = npt.NDArray[np.float64]
@@ -80,7 +80,7 @@ class Space:
 
         An input that lies outside of the bounds may stay where it is.
         """
-        base = _float64(x)
+        base = float64(x)
         low, high = np.minimum(self.low, base), np.maximum(self.high, base)
         low = np.where(self.fixed | self.up, base, low)
         high = np.where(self.fixed | self.down, base, high)
@@ -93,11 +93,11 @@ class Space:
         group fits into the ball. Whole numbers go no further than to the last one inside the
         ball.
         """
-        base = _float64(x)
+        base = float64(x)
         low, high = self.room(x)
         held = np.zeros(self.fixed.size, dtype=bool)
         held[list(self.codes)] = True
-        if _places(norm, eps) < 1:
+        if changes_in(norm, eps) < 1:
             for group in self.groups:
                 held[group] = True
         held = held.reshape(self.shape)
@@ -115,7 +115,7 @@ class Space:
 
         In L0, where no direction fills a ball, they are the changes given.
         """
-        flat = _float64(delta).reshape(len(delta), -1)
+        flat = float64(delta).reshape(len(delta), -1)
         if norm is Norm.L0:
             return flat.reshape(np.shape(delta))
         free = ~self.discrete.reshape(-1)
@@ -147,7 +147,7 @@ class Space:
         low, high = self.room(x)
         if self.plain and norm is not Norm.L0:
             return confine(x, delta, norm, eps, low, high)
-        flat = _Rows(self, x, delta, low, high)
+        flat = Landing(self, x, delta, low, high)
         left = flat.place_categories(norm, eps)
         flat.shrink(norm, left)
         flat.round_whole(norm, left)
@@ -166,8 +166,8 @@ class Space:
         A categorical column that changed has 1; of a one-hot group the first member stands for
         all.
         """
-        base = _float64(x).reshape(len(x), -1)
-        moved = _float64(x_adv).reshape(len(x), -1) - base
+        base = float64(x).reshape(len(x), -1)
+        moved = float64(x_adv).reshape(len(x), -1) - base
         if self.unit is not None:
             moved = moved / self.unit.reshape(1, -1)
         for place in self.codes:
@@ -190,7 +190,7 @@ class Space:
         was none of this in `x` may stay as it is.
         """
         low, high = self.room(x)
-        base, moved = _float64(x), _float64(x_adv)
+        base, moved = float64(x), float64(x_adv)
         good = ((moved >= low) & (moved <= high)).reshape(len(x), -1)
         same = (moved == base).reshape(len(x), -1)
         flat = moved.reshape(len(x), -1)
@@ -205,263 +205,3 @@ class Space:
             one = ((members == 0) | (members == 1)).all(axis=1) & (members.sum(axis=1) == 1)
             good[:, group] &= (same[:, group].all(axis=1) | one)[:, None]
         return np.asarray(good.all(axis=1))
-
-
-class _Rows:
-    """A batch on its way from what an attack wants to what is allowed."""
-
-    def __init__(self, space: Space, x: Array, delta: Array, low: Floats, high: Floats) -> None:
-        self.space, self.x = space, x
-        self.base = _float64(x).reshape(len(x), -1)
-        self.low, self.high = low.reshape(self.base.shape), high.reshape(self.base.shape)
-        wanted = np.array(_float64(delta).reshape(self.base.shape))
-        wanted[~np.isfinite(wanted).all(axis=1)] = 0.0
-        self.wanted = np.clip(wanted, self.low - self.base, self.high - self.base)
-        self.target = self.base.copy()
-        self.most = np.full(self.base.shape, np.inf)
-        self.unit = np.ones(self.base.shape[1])
-        if space.unit is not None:
-            self.unit = space.unit.reshape(-1)
-        self.smooth = ~space.discrete.reshape(-1)
-        self.whole = space.whole.reshape(-1) & self.smooth
-
-    def place_categories(self, norm: Norm, eps: float) -> Floats:
-        """Set codes and groups, and return the radius that is left for the rest, ``(n,)``."""
-        n = len(self.base)
-        jumps: list[tuple[Bools, Floats, Ints, Floats]] = []
-        for place, count in self.space.codes.items():
-            code = np.rint(self.base[:, place] + self.wanted[:, place])
-            code = np.clip(code, np.maximum(0, np.ceil(self.low[:, place])),
-                           np.minimum(count - 1, np.floor(self.high[:, place])))  # fmt: skip
-            strength = np.abs(self.wanted[:, place])
-            changed = (code != self.base[:, place]) & (strength > 0)
-            jumps.append((changed, strength, np.array([place]), code[:, None]))
-        for group in self.space.groups:
-            jumps.append(self._group_jump(group))
-        if not jumps:
-            return np.full(n, eps)
-        changed = np.stack([jump[0] for jump in jumps], axis=1)
-        strength = np.where(changed, np.stack([jump[1] for jump in jumps], axis=1), -1.0)
-        rank = np.argsort(np.argsort(-strength, axis=1, kind="stable"), axis=1, kind="stable")
-        kept = changed & (rank < _places(norm, eps))
-        for j, (_, _, places, values) in enumerate(jumps):
-            rows = kept[:, j]
-            self.target[np.ix_(rows, places)] = values[rows]
-        count = kept.sum(axis=1)
-        if norm is Norm.Linf:
-            return np.full(n, eps)
-        if norm is Norm.L2:
-            return np.asarray(np.sqrt(np.maximum(eps * eps - count, 0.0)))
-        return np.asarray(eps - count, dtype=np.float64)
-
-    def _group_jump(self, group: Ints) -> tuple[Bools, Floats, Ints, Floats]:
-        """Return (changed, how much it is wanted, members, their new values) of a group."""
-        before, after = self.base[:, group], self.base[:, group] + self.wanted[:, group]
-        old, new = before.argmax(axis=1), after.argmax(axis=1)
-        rows = np.arange(len(before))
-        one = (before.sum(axis=1) == 1) & ((before == 0) | (before == 1)).all(axis=1)
-        # a member that may not grow to 1 cannot be chosen, one that may not fall cannot be left
-        free = (self.high[rows, group[new]] >= 1) & (self.low[rows, group[old]] <= 0)
-        strength = after[rows, new] - after[rows, old]
-        return one & free & (new != old), strength, group, np.eye(len(group))[new]
-
-    def shrink(self, norm: Norm, left: Floats) -> None:
-        """Move the other features as far as wanted, inside what is left of the radius."""
-        u = np.where(self.smooth, self.wanted / self.unit, 0.0)
-        if norm is Norm.Linf:
-            u = np.clip(u, -left[:, None], left[:, None])
-        elif norm is Norm.L0:
-            rank = np.argsort(np.argsort(-np.abs(u), axis=1, kind="stable"), axis=1, kind="stable")
-            u = np.where(rank < np.floor(left + RADIUS_TOLERANCE)[:, None], u, 0.0)
-        else:
-            size = np.linalg.norm(u, ord=norm.order, axis=1)
-            u = u * np.where(size > left, left / np.where(size > 0, size, 1.0), 1.0)[:, None]
-        moved = np.clip(self.base + u * self.unit, self.low, self.high)
-        # the sum may have been rounded away from x
-        self.most = np.where(self.smooth & ~self.whole, np.abs(u * self.unit), np.inf)
-        self.target = np.where(self.smooth & (u != 0), moved, self.target)
-
-    def round_whole(self, norm: Norm, left: Floats) -> None:
-        """Make whole what must be: to the nearest as far as that fits, else towards the input."""
-        if not self.whole.any():
-            return
-        moved = self.whole & (self.target != self.base)
-        up = self.target > self.base
-        towards = np.where(up, np.floor(self.target), np.ceil(self.target))
-        back = np.where(up, towards <= self.base, towards >= self.base)
-        towards = np.where(back, self.base, towards)
-        nearest = np.rint(self.target)
-        nearest = np.where((nearest >= self.low) & (nearest <= self.high), nearest, towards)
-        nearest, towards = (np.where(moved, to, self.target) for to in (nearest, towards))
-        # a change of less than half a step is none
-        size = np.where(self.smooth, np.abs(nearest - self.base) / self.unit, 0.0)
-        left = left * (1 + RADIUS_TOLERANCE)
-        if norm is Norm.Linf:
-            fits = size <= left[:, None]
-        elif norm is Norm.L0:
-            fits = (np.count_nonzero(size, axis=1) <= left)[:, None]
-        else:
-            fits = (np.linalg.norm(size, ord=norm.order, axis=1) <= left)[:, None]
-        rounded = np.where(fits, nearest, towards)
-        if norm in (Norm.L1, Norm.L2):
-            rows = np.flatnonzero(~fits)
-            rounded[rows] = self._round_some(rows, nearest[rows], towards[rows], norm, left[rows])
-        self.target = rounded
-
-    def _round_some(
-        self, rows: Ints, nearest: Floats, towards: Floats, norm: Norm, left: Floats
-    ) -> Floats:
-        """Return what is rounded towards the input, but as much to the nearest as fits.
-
-        What lies furthest from where it would go back to comes first, then the first column.
-        """
-        power = 2 if norm is Norm.L2 else 1
-        base, each = self.base[rows], np.arange(len(rows))
-        far, near = (
-            np.where(self.smooth, np.abs(ends - base) / self.unit, 0.0) ** power
-            for ends in (nearest, towards)
-        )
-        used, room = near.sum(axis=1), left**power
-        lost = np.where(nearest == towards, -1.0, np.abs(self.target[rows] - towards))
-        order = np.argsort(-lost, axis=1, kind="stable")
-        found = towards.copy()
-        for place in order.T[: int((lost >= 0).sum(axis=1).max(initial=0))]:
-            with_it = used - near[each, place] + far[each, place]
-            fits = (lost[each, place] >= 0) & (with_it <= room)
-            found[each[fits], place[fits]] = nearest[each[fits], place[fits]]
-            used = np.where(fits, with_it, used)
-        return found
-
-    def cast(self) -> Array:
-        """Return the inputs in their own dtype, no further from x than they were to be."""
-        x = self.x.reshape(self.base.shape)
-        landed = self.target.astype(x.dtype)
-        reach = np.minimum(np.abs(self.target - self.base), self.most)
-        for _ in range(2):
-            outside = np.abs(_float64(landed) - self.base) > reach
-            if not outside.any():
-                break
-            landed = np.where(outside, np.nextafter(landed, x), landed)
-        return landed.reshape(self.x.shape)
-
-
-def space_of(
-    schema: DataSchema,
-    threat: ThreatModel,
-    shape: tuple[int, ...],
-    reference: Array | None = None,
-) -> Space:
-    """Return the space of a threat model on data of this schema.
-
-    Parameters
-    ----------
-    schema : DataSchema
-    threat : ThreatModel
-    shape : tuple of int
-        Of one input.
-    reference : array (m, *shape) or None
-        The inputs that ``scale`` is measured on; missing values are left out.
-
-    Raises
-    ------
-    DataError
-        A column that is not there, bounds that do not fit, or a scale without a reference.
-    """
-    size = int(np.prod(shape))
-
-    def mask(names: Iterable[str], what: str) -> Bools:
-        found = np.zeros(size, dtype=bool)
-        found[_positions(schema, names, f"threats.{threat.name}.{what}")] = True
-        return found.reshape(shape)
-
-    low, high = bounds_of(schema, shape)
-    frozen = dict.fromkeys((*schema.frozen, *threat.frozen))
-    groups = tuple(
-        np.asarray(_positions(schema, names, f"threats.{threat.name}.one_hot"), dtype=np.intp)
-        for names in threat.one_hot
-    )
-    members = [int(place) for group in groups for place in group]
-    if len(set(members)) != len(members) or any(len(group) < 2 for group in groups):
-        raise DataError(
-            f"threats.{threat.name}.one_hot: each group needs two columns or more, and a column "
-            "belongs to one group"
-        )
-    codes = {
-        _positions(schema, [name], "data.schema.categorical")[0]: len(values)
-        for name, values in schema.categories.items()
-    }
-    whole = mask(schema.integer, "integer") | mask(threat.integer, "integer")
-    whole.reshape(-1)[members] = False
-    unit = _unit(schema, threat, shape, reference)
-    if unit is not None:
-        unit.reshape(-1)[[*codes, *members]] = 1.0
-    return Space(
-        shape=shape, low=low, high=high, unit=unit, fixed=mask(frozen, "frozen"),
-        up=mask(threat.increase, "increase"), down=mask(threat.decrease, "decrease"),
-        whole=whole, codes=codes, groups=groups,
-    )  # fmt: skip
-
-
-def bounds_of(schema: DataSchema, shape: tuple[int, ...]) -> tuple[Floats, Floats]:
-    """Return (low, high), scalars or shaped like one input; infinite where nothing is declared.
-
-    Raises
-    ------
-    DataError
-        They do not fit the inputs, or a lower end lies above its upper end.
-    """
-    if schema.bounds is None:
-        return np.asarray(-np.inf), np.asarray(np.inf)
-    ends = []
-    for end in schema.bounds:
-        values = np.asarray(end, dtype=np.float64)
-        if values.ndim:
-            if values.size != int(np.prod(shape)):
-                raise DataError(
-                    f"data.bounds holds {values.size} values an end, but an input has "
-                    f"{int(np.prod(shape))}; give one number, or one for each feature"
-                )
-            values = values.reshape(shape)
-        ends.append(values)
-    low, high = ends
-    if not (low <= high).all():
-        raise DataError("data.bounds has a lower end above its upper end")
-    return low, high
-
-
-def _unit(
-    schema: DataSchema, threat: ThreatModel, shape: tuple[int, ...], reference: Array | None
-) -> Floats | None:
-    if threat.scale == "none":
-        return None
-    if reference is None or not len(reference):
-        raise DataError(f"threats.{threat.name}.scale needs inputs to measure the columns on")
-    values = _float64(reference).reshape(len(reference), -1)
-    with np.errstate(invalid="ignore"):
-        width = np.nanmax(values, axis=0) - np.nanmin(values, axis=0)
-        unit = np.nanstd(values, axis=0) if threat.scale == "std" else width
-    # a column that never differs has no unit of its own, though its deviation may round to one
-    own = np.isfinite(unit) & (unit > 0) & (width > 0)
-    return np.asarray(np.where(own, unit, 1.0)).reshape(shape)
-
-
-def _positions(schema: DataSchema, names: Iterable[str], where: str) -> list[int]:
-    wanted = list(names)
-    missing = [name for name in wanted if name not in schema.features]
-    if missing:
-        shown = ", ".join(schema.features[:8]) + (", \u2026" if len(schema.features) > 8 else "")
-        known = f"the columns are {shown}" if schema.features else "the data has no named columns"
-        raise DataError(f"{where} names {missing[0]!r}, which is no column; {known}")
-    return list(schema.positions(wanted))
-
-
-def _places(norm: Norm, eps: float) -> Any:
-    """How many categories may change inside a ball of this radius."""
-    room = eps * (1 + RADIUS_TOLERANCE)
-    if norm is Norm.Linf or np.isinf(room):
-        return np.inf if room >= 1 else 0
-    return int(np.floor(room * room if norm is Norm.L2 else room))
-
-
-def _float64(values: Any) -> Floats:
-    return np.asarray(values, dtype=np.float64)

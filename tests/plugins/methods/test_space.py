@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from robreport import DataError, DataSchema, Eps, Norm, ThreatModel
 from robreport_plugins.methods.perturb_confine import confine
-from robreport_plugins.methods.space import space_of
+from robreport_plugins.methods.space_of import space_of
 
 NORMS = (Norm.L0, Norm.L1, Norm.L2, Norm.Linf)
 FEATURES = ("age", "hours", "gain", "job", "own", "rent", "free", "score")

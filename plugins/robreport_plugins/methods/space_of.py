@@ -1,0 +1,121 @@
+"""The space of a threat model on data of a schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from robreport import DataError, DataSchema, ThreatModel
+from robreport_plugins.methods.space import Array, Bools, Floats, Space
+from robreport_plugins.methods.space_landing import float64
+
+
+def space_of(
+    schema: DataSchema,
+    threat: ThreatModel,
+    shape: tuple[int, ...],
+    reference: Array | None = None,
+) -> Space:
+    """Return the space of a threat model on data of this schema.
+
+    Parameters
+    ----------
+    schema : DataSchema
+    threat : ThreatModel
+    shape : tuple of int
+        Of one input.
+    reference : array (m, *shape) or None
+        The inputs that ``scale`` is measured on; missing values are left out.
+
+    Raises
+    ------
+    DataError
+        A column that is not there, bounds that do not fit, or a scale without a reference.
+    """
+    size = int(np.prod(shape))
+
+    def mask(names: Iterable[str], what: str) -> Bools:
+        found = np.zeros(size, dtype=bool)
+        found[_positions(schema, names, f"threats.{threat.name}.{what}")] = True
+        return found.reshape(shape)
+
+    low, high = bounds_of(schema, shape)
+    frozen = dict.fromkeys((*schema.frozen, *threat.frozen))
+    groups = tuple(
+        np.asarray(_positions(schema, names, f"threats.{threat.name}.one_hot"), dtype=np.intp)
+        for names in threat.one_hot
+    )
+    members = [int(place) for group in groups for place in group]
+    if len(set(members)) != len(members) or any(len(group) < 2 for group in groups):
+        raise DataError(
+            f"threats.{threat.name}.one_hot: each group needs two columns or more, and a column "
+            "belongs to one group"
+        )
+    codes = {
+        _positions(schema, [name], "data.schema.categorical")[0]: len(values)
+        for name, values in schema.categories.items()
+    }
+    whole = mask(schema.integer, "integer") | mask(threat.integer, "integer")
+    whole.reshape(-1)[members] = False
+    unit = _unit(schema, threat, shape, reference)
+    if unit is not None:
+        unit.reshape(-1)[[*codes, *members]] = 1.0
+    return Space(
+        shape=shape, low=low, high=high, unit=unit, fixed=mask(frozen, "frozen"),
+        up=mask(threat.increase, "increase"), down=mask(threat.decrease, "decrease"),
+        whole=whole, codes=codes, groups=groups,
+    )  # fmt: skip
+
+
+def bounds_of(schema: DataSchema, shape: tuple[int, ...]) -> tuple[Floats, Floats]:
+    """Return (low, high), scalars or shaped like one input; infinite where nothing is declared.
+
+    Raises
+    ------
+    DataError
+        They do not fit the inputs, or a lower end lies above its upper end.
+    """
+    if schema.bounds is None:
+        return np.asarray(-np.inf), np.asarray(np.inf)
+    ends = []
+    for end in schema.bounds:
+        values = np.asarray(end, dtype=np.float64)
+        if values.ndim:
+            if values.size != int(np.prod(shape)):
+                raise DataError(
+                    f"data.bounds holds {values.size} values an end, but an input has "
+                    f"{int(np.prod(shape))}; give one number, or one for each feature"
+                )
+            values = values.reshape(shape)
+        ends.append(values)
+    low, high = ends
+    if not (low <= high).all():
+        raise DataError("data.bounds has a lower end above its upper end")
+    return low, high
+
+
+def _unit(
+    schema: DataSchema, threat: ThreatModel, shape: tuple[int, ...], reference: Array | None
+) -> Floats | None:
+    if threat.scale == "none":
+        return None
+    if reference is None or not len(reference):
+        raise DataError(f"threats.{threat.name}.scale needs inputs to measure the columns on")
+    values = float64(reference).reshape(len(reference), -1)
+    with np.errstate(invalid="ignore"):
+        width = np.nanmax(values, axis=0) - np.nanmin(values, axis=0)
+        unit = np.nanstd(values, axis=0) if threat.scale == "std" else width
+    # a column that never differs has no unit of its own, though its deviation may round to one
+    own = np.isfinite(unit) & (unit > 0) & (width > 0)
+    return np.asarray(np.where(own, unit, 1.0)).reshape(shape)
+
+
+def _positions(schema: DataSchema, names: Iterable[str], where: str) -> list[int]:
+    wanted = list(names)
+    missing = [name for name in wanted if name not in schema.features]
+    if missing:
+        shown = ", ".join(schema.features[:8]) + (", \u2026" if len(schema.features) > 8 else "")
+        known = f"the columns are {shown}" if schema.features else "the data has no named columns"
+        raise DataError(f"{where} names {missing[0]!r}, which is no column; {known}")
+    return list(schema.positions(wanted))
