@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -98,11 +99,6 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Measure what AUDIT.TOML declares and write HTML, PDF and the record behind both."""
-    if _asks_for_pdf(spec):
-        from robreport.report import pdf_process
-
-        # its libraries take longer to load than those of an audit: both at a time
-        pdf_process.start()
     from robreport import console
     from robreport.audit import run_audit
     from robreport.terminal import watcher
@@ -251,6 +247,7 @@ def main() -> None:
         completion.answer(app)
     # nearly everything that a run makes is in use until its end: looked through less often
     gc.set_threshold(50_000, 20, 50)
+    _start_ahead(sys.argv[1:])
     try:
         code = app(prog_name="robreport", standalone_mode=False)
     except RobreportError as error:
@@ -284,6 +281,15 @@ def _let_readers_go() -> None:
             os.close(nowhere)
         except ValueError:
             pass  # it is closed
+
+
+def _start_ahead(arguments: Sequence[str]) -> None:
+    """Start what makes the PDF of a run: its libraries take longer to load than an audit's."""
+    files = [Path(one) for one in arguments if not one.startswith("-")]
+    if files and files[0] == Path("run") and any(_asks_for_pdf(file) for file in files[1:]):
+        from robreport.report import pdf_process
+
+        pdf_process.start()
 
 
 def _asks_for_pdf(spec: Path) -> bool:

@@ -7,8 +7,9 @@ box around it, though hardly any is a percentage.
 from __future__ import annotations
 
 import math
-import sys
 from typing import Any
+
+from robreport.report.pdf_stand_in import stand_in
 
 _SIZES = ("width", "min_width", "max_width", "height", "min_height", "max_height")
 _FREE = ["auto", 0, math.inf] * 2
@@ -46,9 +47,7 @@ def resolve_once() -> None:
                 found[name] = width
 
     resolve_percentages.once = True  # type: ignore[attr-defined]
-    for name, module in list(sys.modules.items()):
-        if name.startswith("weasyprint.") and vars(module).get("resolve_percentages") is resolve:
-            vars(module)["resolve_percentages"] = resolve_percentages
+    stand_in("resolve_percentages", resolve, resolve_percentages)
 
 
 class _Lengths:

@@ -1,7 +1,8 @@
 """Lines of text that Pango has set, kept until they are painted.
 
 WeasyPrint sets each line while it looks for the place of everything, lets the result go, and sets
-the line again to paint it: a tenth of the time that a report takes.
+the line again to paint it: a tenth of the time that a report takes. Each time it tells Pango font,
+language and features of the line's style, though a copy of what it told before says the same.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from weakref import WeakSet
 MOST = 50_000
 """Lines kept at a time, of some kilobytes each; those beyond are set again."""
 _PARAGRAPHS = ("\n", "\r", "\u2028", "\u2029")
+_OF_A_LINE = ("justification_spacing", "max_width", "text", "layout")
 
 
 def keep_lines(most: int = MOST) -> None:
@@ -53,3 +55,36 @@ def keep_lines(most: int = MOST) -> None:
 
     layout.deactivate, layout.reactivate, layout.set_text = deactivate, reactivate, set_line
     layout.kept = kept
+
+
+def copy_set_up() -> None:
+    """Have what Pango is told of a style copied for each line, for as long as the process lives.
+
+    What is painted is the same to the byte. Nothing happens where WeasyPrint's lines are not what
+    this was written for.
+    """
+    from weasyprint.text import line_break
+
+    layout, ffi = line_break.Layout, line_break.ffi
+    tell = getattr(layout, "setup", None)
+    if tell is None or getattr(layout, "copied", False):
+        return
+    try:
+        ffi.cdef("PangoLayout * pango_layout_copy (PangoLayout *);")
+        copy, let_go = line_break.pango.pango_layout_copy, line_break.gobject.g_object_unref
+    except (AttributeError, ffi.error):
+        return
+
+    def setup(line: Any, style: Any) -> None:
+        told = getattr(style, "told_pango", None)
+        if told is None:
+            tell(line, style)
+            rest = {name: value for name, value in vars(line).items() if name not in _OF_A_LINE}
+            # lines change theirs
+            style.told_pango = ffi.gc(copy(line.layout), let_go), rest
+        else:
+            model, rest = told
+            vars(line).update(rest)
+            line.layout = ffi.gc(copy(model), let_go)
+
+    layout.setup, layout.copied = setup, True

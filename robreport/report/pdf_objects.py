@@ -7,6 +7,7 @@ identifier. For streams that means to compress them twice, which takes longer th
 from __future__ import annotations
 
 import zlib
+from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -38,7 +39,10 @@ def list_pages_once() -> None:
 
 
 def make_once(_document: object, pdf: Any) -> None:
-    """Replace each object of a `pydyf.PDF` by its bytes; a finisher of ``write_pdf``."""
+    """Replace each object of a `pydyf.PDF` by its bytes; a finisher of ``write_pdf``.
+
+    The streams that the writer itself adds later are made once too.
+    """
     import pydyf
 
     class Made(pydyf.Object):  # type: ignore[misc]
@@ -47,20 +51,35 @@ def make_once(_document: object, pdf: Any) -> None:
         data: bytes = b""
         compressible: bool = False
 
-        def __init__(self, original: Any, data: bytes) -> None:
+        def __init__(self, original: Any) -> None:
             super().__init__()
             self.number, self.generation = original.number, original.generation
             self.free, self.offset = original.free, original.offset
-            self.data, self.compressible = data, original.compressible
+            self.data, self.compressible = _bytes(original, pydyf.Stream), original.compressible
 
-    pdf.objects[:] = [
-        one if one.free == "f" else Made(one, _bytes(one, pydyf.Stream)) for one in pdf.objects
-    ]
+    class Packed(pydyf.Stream):  # type: ignore[misc]
+        """A stream that is complete when its bytes are first asked for."""
+
+        @cached_property
+        def data(self) -> bytes:
+            return _bytes(self, pydyf.Stream)
+
+    add = pdf.add_object
+
+    def add_packed(one: Any) -> None:
+        if type(one) is pydyf.Stream:
+            one.__class__ = Packed
+        add(one)
+
+    pdf.objects[:] = [one if one.free == "f" else Made(one) for one in pdf.objects]
+    pdf.add_object = add_packed
 
 
 def _bytes(made: Any, stream: Any) -> bytes:
-    if not (isinstance(made, stream) and made.compress):
+    if not isinstance(made, stream):
         return bytes(made.data)
+    if not made.compress:
+        return bytes(stream(made.stream, made.extra).data)
     content = bytes(stream(made.stream).data).partition(b"stream\n")[2]
     packed = zlib.compress(content.removesuffix(b"\nendstream"), _LEVEL)
     return bytes(stream([packed], {**made.extra, "Filter": "/FlateDecode"}).data)

@@ -21,8 +21,9 @@ from typing import Any
 from robreport.report import pdf_page, print_svg
 from robreport.report.pdf_job import PdfJob, read_job, write_parts
 from robreport.report.pdf_lengths import resolve_once
-from robreport.report.pdf_lines import keep_lines
+from robreport.report.pdf_lines import copy_set_up, keep_lines
 from robreport.report.pdf_objects import list_pages_once, make_once
+from robreport.report.pdf_quick import answer_quickly
 
 
 def typeset(job: PdfJob) -> bytes:
@@ -155,7 +156,9 @@ def main() -> None:
     with suppress(Exception):
         list_pages_once()
         keep_lines()
+        copy_set_up()
         resolve_once()
+        answer_quickly()
         typeset(_FIRST)
     with suppress(BrokenPipeError):
         while (job := read_job(sys.stdin.buffer)) is not None:

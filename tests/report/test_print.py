@@ -203,6 +203,26 @@ def test_only_margins_that_a_style_sheet_fills_have_boxes() -> None:
     assert places[0] == places[1]
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<p>a</p><ul><li>b<ol><li>c</li></ol></li></ul><table><tr><td>d</td></tr></table>",
+        "<p hidden='hidden'>a</p><ul dir='rtl'><li>b<ol><li>c</li></ol></li></ul>",
+        "<table rules='all' frame='box'><tr><td>a</td><td hidden='hidden'>b</td></tr></table>",
+        "<blockquote><abbr title='b'>a</abbr></blockquote><dl><dt>c</dt><dd dir='ltr'>d</dd></dl>",
+        "<form><input value='a' type='text'/><select multiple='multiple'><option>b</option>"
+        "</select><button>c</button></form><pre><code>d</code></pre><hr/><center>e</center>",
+        "<ruby>a<rp>(</rp><rt>b</rt></ruby><q>c</q><details><summary>d</summary>e</details>",
+    ],
+)
+def test_rules_for_what_a_page_lacks_are_not_missed(body: str) -> None:
+    weasyprint = pdf_typeset.import_weasyprint()
+    html = f"<!DOCTYPE html><html lang='en'><body>{body}</body></html>"
+    fetcher = weasyprint.urls.URLFetcher()
+    page, _ = pdf_page.source(weasyprint, html, "", fetcher, shipped=True)
+    assert page.write_pdf() == weasyprint.HTML(string=html).write_pdf()
+
+
 PAGE = """<html><body>
 <section id="part"><h2 id="part_title"><span>4</span> Results</h2>
 <div id="table-1"><p id="table-1_caption"><b>Table 1.</b> All.</p>
