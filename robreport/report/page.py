@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 from jinja2 import (
     BaseLoader,
-    BytecodeCache,
     ChoiceLoader,
     Environment,
+    FileSystemBytecodeCache,
     FileSystemLoader,
     StrictUndefined,
 )
@@ -50,18 +53,25 @@ _KINDS = {Quantity: "quantity", Limit: "limit", Chip: "chip", Link: "link", Note
 _GROUP_WIDTHS = ((3, 205.0), (2, 316.0))
 
 
-class _Compiled(BytecodeCache):
-    """Templates compiled once per process: several documents are made of the same."""
+class _Compiled(FileSystemBytecodeCache):
+    """Templates compiled once, kept where and as Python keeps what it compiles of this package."""
 
     def __init__(self) -> None:
+        folder = default_folder().parent / "__pycache__"
+        super().__init__(str(folder), pattern=f"%s.jinja-{version('jinja2')}")
         self._known: dict[str, bytes] = {}
 
     def load_bytecode(self, bucket: Bucket) -> None:
         if known := self._known.get(f"{bucket.key}{bucket.checksum}"):
             bucket.bytecode_from_string(known)
+        else:
+            super().load_bytecode(bucket)
 
     def dump_bytecode(self, bucket: Bucket) -> None:
         self._known[f"{bucket.key}{bucket.checksum}"] = bucket.bytecode_to_string()
+        if not sys.dont_write_bytecode:
+            with suppress(OSError):
+                super().dump_bytecode(bucket)
 
 
 _COMPILED = _Compiled()
