@@ -12,6 +12,8 @@ from robreport.errors import printable
 
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
 _LONGEST_NUMBER = 64
+# beyond it a change, or its square, is no float32
+_LARGEST_EPS = 1e30
 
 
 def parse_number(text: str, per: int = 1) -> float:
@@ -91,7 +93,7 @@ def parse_eps(given: object) -> Eps:
     Raises
     ------
     ValueError
-        Not a number or fraction, not finite, or negative.
+        Not a number or fraction, not finite, negative, or beyond 1e30.
     """
     try:
         if isinstance(given, bool) or not isinstance(given, str | float | int):
@@ -104,6 +106,8 @@ def parse_eps(given: object) -> Eps:
         ) from None
     if value < 0:
         raise ValueError(f"eps must not be negative, found {given!r}")
+    if value > _LARGEST_EPS:
+        raise ValueError(f"eps must be at most {_LARGEST_EPS:g}, found {given!r}")
     # -0.0 and 0 are one budget
     return Eps(value + 0.0, text)
 

@@ -42,7 +42,7 @@ def search(case: Case, params: SuiteParams) -> Attempt:
     found = greedy_search(
         case.target.scores, case.space, case.data, case.target.y[case.rows], norm=case.norm,
         eps=case.eps, reference=case.target.starts, rng=_rng(case),
-        restarts=params.restarts,
+        restarts=params.restarts, aim=case.aim,
     )  # fmt: skip
     return case.exact(found.x_adv, found.claimed, found.queries)
 

@@ -125,7 +125,7 @@ class Case:
         """
         delta = self._moved(attempt)
         if stretched:
-            delta = self.space.stretch(delta, self.norm, self.eps)
+            delta = self.space.stretch(self.data, delta, self.norm, self.eps)
         landed = self.space.land(self.data, delta, self.norm, self.eps)
         if isinstance(attempt, Exact):
             good = self.space.inside(self.data, attempt.data, self.norm, self.eps)

@@ -147,7 +147,7 @@ CATALOGUE: dict[str, Attack] = {
                run=_black("square"), budget=lambda params: (params.queries, 1), aims=True),
         Attack(name="search", title="Greedy search", norms=frozenset(Norm), sees="scores",
                kind="search", run=_black("search"), budget=lambda params: (50, params.restarts),
-               tables=True),
+               tables=True, aims=True),
         Attack(name="hopskipjump", title="HopSkipJump", norms=frozenset({Norm.L2, Norm.Linf}),
                sees="decisions", kind="minimal", run=_black("hopskipjump"),
                budget=lambda params: (params.queries, 1)),

@@ -34,9 +34,13 @@ def run_suite(
 
     Raises
     ------
+    DataError
+        A threat asks for what the data does not have.
     ModelError
         The model's outputs or gradients cannot be used.
     """
+    for threat in threats:
+        target.space(threat)  # what is wrong with it is said by its own name
     grid = radii(threats)
     runs = [(place, values, chosen(params, target, place)) for place, values in grid.items()]
     steps = sum(len(values) * len(attacks) for _, values, attacks in runs)

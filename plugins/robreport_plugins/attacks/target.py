@@ -25,7 +25,7 @@ from robreport import (
 from robreport_plugins.attacks.case import Case, Exact, ends
 from robreport_plugins.methods.perturb import Attempt
 from robreport_plugins.methods.space import Space
-from robreport_plugins.methods.space_of import bounds_of, space_of
+from robreport_plugins.methods.space_of import bounds_of, check_groups, space_of
 
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int64]
@@ -158,7 +158,9 @@ class Target:
         """
         known = arena(threat)
         if known not in self._spaces:
-            self._spaces[known] = space_of(self.schema, threat, self.x.shape[1:], self.reference)
+            found = space_of(self.schema, threat, self.x.shape[1:], self.reference)
+            check_groups(self.schema, threat, self.reference)
+            self._spaces[known] = found
         return self._spaces[known]
 
     def span(self, threat: ThreatModel) -> float | None:

@@ -57,6 +57,7 @@ def greedy_search(
     restarts: int = 2,
     width: int = 600,
     shrink: bool = False,
+    aim: int | None = None,
 ) -> TableAttempt:
     """Return rows that one best change after the other led to another class.
 
@@ -87,6 +88,8 @@ def greedy_search(
     shrink : bool
         Make what was found smaller while the class stays wrong: with ``eps = inf`` an upper bound
         on the smallest change.
+    aim : int or None
+        The class that all rows are to be moved to; None for any but their own.
 
     Raises
     ------
@@ -99,15 +102,15 @@ def greedy_search(
     A step tries, for each feature by itself, the quantiles, the ends of its room, what is left of
     the radius and parts of it, and its own old value, since that makes room for others; each
     category, and each member of a group. Of all that is inside the ball and valid, the row takes
-    what brings it the largest margin ``max over j != y of s[j] - s[y]``, until another class
-    leads or nothing gains.
+    what brings it the largest margin ``max over j != y of s[j] - s[y]``, or with an aim a
+    ``s[a] - max over j != a of s[j]``, until the wanted class leads or nothing gains.
     """
     if steps < 1 or quantiles < 2 or restarts < 0 or width < 1 or not eps >= 0:
         raise ValueError(
             "steps and width must be at least 1, quantiles 2, restarts and eps 0, found "
             f"{steps}, {width}, {quantiles}, {restarts} and {eps}"
         )
-    hunt = _Hunt(scores, space, x, np.asarray(y, dtype=np.int64), norm, eps, rng, width)
+    hunt = _Hunt(scores, space, x, np.asarray(y, dtype=np.int64), norm, eps, rng, width, aim)
     hunt.values = _quantiles(reference, quantiles, x.dtype)
     best = x.copy()
     claimed = np.zeros(len(x), dtype=bool)
@@ -140,9 +143,13 @@ class _Hunt:
         eps: float,
         rng: np.random.Generator,
         width: int,
+        aim: int | None = None,
     ) -> None:
+        # the class that a margin is about: the own one, or the one aimed at
+        y = y if aim is None else np.full_like(y, aim)
         self.scores, self.space, self.x, self.y = scores, space, x, y
         self.norm, self.eps, self.rng, self.width = norm, eps, rng, width
+        self.aims = aim is not None
         self.queries = 0
         d = int(np.prod(space.shape))
         self.unit = np.ones(d) if space.unit is None else space.unit.reshape(-1)
@@ -151,7 +158,10 @@ class _Hunt:
         self.plain = np.flatnonzero(movable)
 
     def margins(self, rows: Rows, y: Ints) -> Floats:
-        """Return the lead of the best other class over the own one, ``(m,)``."""
+        """Return the lead of what is wanted, ``(m,)``: above 0 where the class is.
+
+        Of the best other class over that of `y`, or the reverse where `y` is the aim.
+        """
         found = np.empty(len(rows))
         size = max(1, _BLOCK // max(1, self.unit.size))
         for start in range(0, len(rows), size):
@@ -166,7 +176,8 @@ class _Hunt:
             np.put_along_axis(others, y[part, None], -np.inf, axis=1)
             lead = others.max(axis=1) - own
             # at a tie the first class wins
-            found[part] = np.where((lead == 0) & (given.argmax(axis=1) != y[part]), 5e-324, lead)
+            won = (given.argmax(axis=1) == y[part]) == self.aims
+            found[part] = np.where((lead == 0) & won, 5e-324, -lead if self.aims else lead)
         self.queries += len(rows)
         return found
 
@@ -246,6 +257,8 @@ class _Hunt:
         n, count = value.shape
         jumps = [(group, k) for group in self.space.groups for k in range(-1, len(group))]
         total = count + len(jumps)
+        if not total:
+            return np.zeros(0, dtype=np.int64), self.x[:0]
         kept = np.arange(total)
         if total > self.width:
             kept = np.sort(self.rng.choice(total, self.width, replace=False))

@@ -110,15 +110,18 @@ class Space:
         low, high = np.where(self.whole, floor, low), np.where(self.whole, ceiling, high)
         return np.where(held, base, low), np.where(held, base, high)
 
-    def stretch(self, delta: Array, norm: Norm, eps: float) -> Floats:
+    def stretch(self, x: Array, delta: Array, norm: Norm, eps: float) -> Floats:
         """Return changes that fill the ball in their direction, codes and groups as they are.
 
-        In L0, where no direction fills a ball, they are the changes given.
+        In L0, where a feature's change costs the same however far it goes, each goes to the end
+        of its room, if there is one.
         """
         flat = float64(delta).reshape(len(delta), -1)
-        if norm is Norm.L0:
-            return flat.reshape(np.shape(delta))
         free = ~self.discrete.reshape(-1)
+        if norm is Norm.L0:
+            low, high = (float64(end - float64(x)).reshape(flat.shape) for end in self.room(x))
+            end = np.where(flat > 0, high, np.where(flat < 0, low, 0.0))
+            return np.where(free & np.isfinite(end), end, flat).reshape(np.shape(delta))
         moved = flat if self.unit is None else flat / self.unit.reshape(1, -1)
         size = np.linalg.norm(moved[:, free], ord=norm.order, axis=1) if free.any() else 0.0
         times = np.where(size > 0, eps / np.where(size > 0, size, 1.0), 1.0)

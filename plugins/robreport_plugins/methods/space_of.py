@@ -47,6 +47,7 @@ def space_of(
         for names in threat.one_hot
     )
     members = [int(place) for group in groups for place in group]
+    _contradictions(schema, threat)
     if len(set(members)) != len(members) or any(len(group) < 2 for group in groups):
         raise DataError(
             f"threats.{threat.name}.one_hot: each group needs two columns or more, and a column "
@@ -66,6 +67,48 @@ def space_of(
         up=mask(threat.increase, "increase"), down=mask(threat.decrease, "decrease"),
         whole=whole, codes=codes, groups=groups,
     )  # fmt: skip
+
+
+def _contradictions(schema: DataSchema, threat: ThreatModel) -> None:
+    """Refuse what a column cannot be both."""
+    grouped = {name for names in threat.one_hot for name in names}
+    if both := sorted(grouped & set(schema.categories)):
+        raise DataError(
+            f"threats.{threat.name}.one_hot names {both[0]!r}, which is one categorical column by "
+            "itself; a group is made of columns that hold 0 or 1"
+        )
+    if both := sorted(set(threat.increase) & set(threat.decrease)):
+        raise DataError(
+            f"threats.{threat.name}: {both[0]!r} may only grow and may only shrink; name it under "
+            "frozen if it is to stay"
+        )
+
+
+def check_groups(schema: DataSchema, threat: ThreatModel, rows: Array) -> None:
+    """Refuse groups that are none in the data.
+
+    Raises
+    ------
+    DataError
+        A member of a group holds other numbers than 0 and 1, or its columns do not add up to 1.
+    """
+    flat = float64(rows).reshape(len(rows), -1)
+    where = f"threats.{threat.name}.one_hot"
+    for names in threat.one_hot:
+        members = flat[:, _positions(schema, names, where)]
+        other = ~((members == 0) | (members == 1) | np.isnan(members))
+        if other.any():
+            row, place = (int(found) for found in np.argwhere(other)[0])
+            raise DataError(
+                f"{where}: column {list(names)[place]!r} holds {members[row, place]:g} in row "
+                f"{row}; the columns of a group hold 0 or 1"
+            )
+        count = int((members.sum(axis=1) != 1).sum())
+        if count:
+            raise DataError(
+                f"{where}: {', '.join(names)} do not add up to 1 in {count:,} of {len(rows):,} "
+                "training rows; name all columns of the group, of which one is 1"
+            )
 
 
 def bounds_of(schema: DataSchema, shape: tuple[int, ...]) -> tuple[Floats, Floats]:

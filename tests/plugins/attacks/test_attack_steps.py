@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from robreport import Bundle, Context, DataSchema, Eps, Norm, Split, ThreatModel
+from robreport import Bundle, Context, DataError, DataSchema, Eps, Norm, Split, ThreatModel
 from robreport.result import check_result
 from robreport.testing import LinearOracle
 from robreport_plugins.attacks.metrics import AttackSuite
@@ -117,3 +117,43 @@ def test_an_endless_radius_reaches_all_the_room() -> None:
         np.testing.assert_array_equal(high, np.full_like(x, 9))
     low, high = space.reach(x, Norm.Linf, 1.6)
     np.testing.assert_array_equal(high - low, np.minimum(x + 1, 9) - np.maximum(x - 1, 0))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_in_l0_a_step_that_was_begun_is_taken_to_its_end(count: int) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 10, size=(60, 8)).astype(np.float32)
+    weights = rng.normal(size=8)
+    names = tuple(f"f{i}" for i in range(8))
+    found, lead, y = broken(weights, x, 9.0, Norm.L0, float(count), "fmn", integer=names)
+    way = np.where(y == 1, -1.0, 1.0)[:, None] * np.sign(weights)
+    gain = np.abs((np.where(way > 0, 9.0, 0.0) - x) * weights)
+    possible = int((np.sort(gain, axis=1)[:, -count:].sum(axis=1) > lead).sum())
+    assert possible >= 40
+    assert found == possible
+
+
+def test_of_a_threat_that_freezes_everything_nothing_is_left() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 10, size=(20, 3)).astype(np.float32)
+    found, _, _ = broken(
+        rng.normal(size=3), x, 9.0, Norm.L2, 3.0, "search", frozen=("f0", "f1", "f2")
+    )
+    assert found == 0
+
+
+@pytest.mark.parametrize(
+    ("rules", "words"),
+    [
+        ({"frozen": ("age",)}, r"threats\.t\.frozen names 'age'"),
+        ({"one_hot": (("f0", "f1"),)}, r"threats\.t\.one_hot: column 'f\d' holds \d"),
+        ({"one_hot": (("f2", "f3"),)}, r"f2, f3 do not add up to 1 in \d+ of 20 training rows"),
+        ({"increase": ("f0",), "decrease": ("f0",)}, "'f0' may only grow and may only shrink"),
+    ],
+)
+def test_what_a_threat_cannot_mean_is_refused_by_its_name(rules: dict, words: str) -> None:
+    rng = np.random.default_rng(1)
+    x = rng.integers(2, 10, size=(20, 4)).astype(np.float32)
+    x[:, 2:] = np.eye(3)[rng.integers(0, 3, 20)][:, :2]
+    with pytest.raises(DataError, match=words):
+        broken(rng.normal(size=4), x, 9.0, Norm.L2, 1.0, "search", **rules)

@@ -155,6 +155,36 @@ def test_many_features_and_few_looks() -> None:
     assert space.inside(x, one.x_adv, Norm.Linf, 0.5).all()
 
 
+@pytest.mark.parametrize("norm", NORMS)
+def test_with_an_aim_only_its_class_counts(norm: Norm) -> None:
+    """Of three scores, one far behind: the aim is reached where, of two classes, the other is."""
+    rng = np.random.default_rng(3)
+    space, scores, x = table_space(), linear(rng), rows(rng, 40)
+    y = scores(x)[:, :2].argmax(axis=1)
+    given = {"norm": norm, "eps": 1.0, "reference": x, "restarts": 0}
+
+    def two(asked: np.ndarray) -> np.ndarray:
+        return scores(asked)[:, :2]
+
+    def three(asked: np.ndarray) -> np.ndarray:
+        return np.insert(two(asked), 1, -1e9, axis=1)
+
+    own = np.flatnonzero(y == 0)
+    any_other = greedy_search(
+        two, space, x[own], y[own], rng=np.random.default_rng(0), **given
+    )  # fmt: skip
+    aimed = greedy_search(
+        three, space, x[own], y[own], rng=np.random.default_rng(0), aim=2, **given
+    )  # fmt: skip
+    assert any_other.claimed.any()
+    assert np.array_equal(aimed.claimed, any_other.claimed)
+    assert np.array_equal(aimed.x_adv, any_other.x_adv)
+    hopeless = greedy_search(
+        three, space, x[own], y[own], rng=np.random.default_rng(0), aim=1, **given
+    )  # fmt: skip
+    assert not hopeless.claimed.any()
+
+
 def test_what_does_not_fit_is_refused() -> None:
     rng = np.random.default_rng(0)
     x, plain = rows(rng, 2), {"norm": Norm.L1, "eps": 1.0, "rng": rng}

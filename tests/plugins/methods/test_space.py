@@ -291,11 +291,12 @@ def test_whole_numbers_reach_as_far_as_whole_steps() -> None:
 @pytest.mark.parametrize("norm", [Norm.L1, Norm.L2, Norm.Linf])
 def test_a_stretched_change_fills_the_ball_and_keeps_its_direction(norm: Norm) -> None:
     rng = np.random.default_rng(5)
-    space = space_of(schema(), threat(norm, scale="std"), (8,), rows(50, rng))
+    x = rows(50, rng)
+    space = space_of(schema(), threat(norm, scale="std"), (8,), x)
     assert space.unit is not None
     delta = rng.normal(0, 0.01, (5, 8))
     delta[0] = 0.0
-    found = space.stretch(delta, norm, 0.7)
+    found = space.stretch(x[:5], delta, norm, 0.7)
     free = [0, 1, 2, 7]
     moved = (found / space.unit)[:, free]
     assert np.linalg.norm(moved[1:], ord=norm.order, axis=1) == pytest.approx(0.7)
