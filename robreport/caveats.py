@@ -106,9 +106,11 @@ CAVEATS: dict[str, CaveatText] = {
     ),
     "random-output": CaveatText(
         "The same inputs, evaluated twice, gave different outputs.",
-        "A randomised model needs attacks that average over its randomness; the ones run here do "
-        "not, and its robust accuracy is overestimated.",
-        "Fix the randomness at inference, or read the result as a bound for one draw only.",
+        "Each of an attack's many tries was judged by one draw of the model: some succeed by "
+        "chance, so that robust accuracy may be understated, while attacks that do not average "
+        "over the randomness are weak, so that it may be overstated. It bounds nothing.",
+        "Fix the randomness at inference, and attack the fixed model; attacks that average "
+        "(autoattack-random) help to find what holds over many draws.",
     ),
     "shapr-sample": CaveatText(
         "Only a part of the training records or of the test points was used.",

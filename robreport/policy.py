@@ -49,8 +49,12 @@ def judge(
             status, words = Status.ERROR, f"{message} {hint}".strip()
         else:
             status, words = _decide(expression, scalar)
-            broken = [check.name for check in outcome.result.checks if not check.passed]
-            if status is Status.PASS and broken:
+            broken = [
+                check.name
+                for check in outcome.result.checks
+                if not check.passed and (status is Status.PASS or check.vital)
+            ]
+            if status in (Status.PASS, Status.FAIL) and broken:
                 status = Status.INCONCLUSIVE
                 words = f"the measurement failed its own check: {', '.join(broken)}"
     if level == "warn" and status in (Status.FAIL, Status.INCONCLUSIVE):

@@ -197,13 +197,15 @@ class Caveat:
 class Check:
     """One sanity check of the measurement itself; a failed one makes a pass inconclusive.
 
-    One that does not apply, for want of what it looks at, has ``passed`` all the same.
+    One that does not apply, for want of what it looks at, has ``passed`` all the same. Without one
+    that is ``vital`` the numbers say nothing either way: failed, it makes a fail inconclusive too.
     """
 
     name: str
     passed: bool
     detail: str
     applies: bool = True
+    vital: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

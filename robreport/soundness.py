@@ -161,6 +161,8 @@ def result_problems(result: Any) -> list[str]:
             found.append(f"a check's {wrong}")
         if not isinstance(check.passed, bool | np.bool_):
             found.append(f"check {check.name}: passed is {check.passed!r}, not true or false")
+        if not isinstance(check.vital, bool | np.bool_):
+            found.append(f"check {check.name}: vital is {check.vital!r}, not true or false")
         if not isinstance(check.applies, bool | np.bool_):
             found.append(f"check {check.name}: applies is {check.applies!r}, not true or false")
     for finding in result.findings:

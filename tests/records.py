@@ -105,7 +105,12 @@ def results(draw: st.DrawFn) -> Result:
             draw(
                 st.lists(
                     st.builds(
-                        Check, name=TEXT, passed=st.booleans(), detail=TEXT, applies=st.booleans()
+                        Check,
+                        name=TEXT,
+                        passed=st.booleans(),
+                        detail=TEXT,
+                        applies=st.booleans(),
+                        vital=st.booleans(),
                     ),
                     max_size=2,
                 )

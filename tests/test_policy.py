@@ -148,6 +148,11 @@ def test_refused_values_and_failed_checks_are_inconclusive() -> None:
     assert judge(parse_expression("acc >= 0.5"), passing).status is Status.INCONCLUSIVE
     assert judge(parse_expression("acc >= 0.95"), passing).status is Status.INCONCLUSIVE
     assert judge(parse_expression("acc <= 0.5"), passing).status is Status.FAIL
+    nothing = (Check(name="the output is deterministic", passed=False, detail="", vital=True),)
+    for text in ("acc >= 0.5", "acc <= 0.5"):
+        found = judge(parse_expression(text), _outcome(_scalar(0.9, 0.8, 1.0), nothing))
+        assert found.status is Status.INCONCLUSIVE
+        assert "the output is deterministic" in found.words
 
 
 @pytest.mark.parametrize(("low", "status"), [(0.6, "pass"), (0.4, "warn"), (0.1, "warn")])

@@ -15,9 +15,16 @@ from robreport.report import numbers
 
 LINE = 112
 """Characters of table text that fit into the text column."""
+MOST_COLUMNS = 7
+"""A table of more is set smaller from the start."""
 ROOMY, NARROWEST = 1.6, 45.0
 """A table of few short columns is not stretched over the whole page."""
-_GAP = 2.2
+# (class of the style sheet, characters of a line, those after a column of numbers, of words)
+_SIZES = (("", LINE, 2.2, 2.2), ("dense", 126, 1.4, 2.2), ("dense denser", 147, 1.5, 2.5))
+# a digit is wider than most letters
+_DIGIT = 1.1
+# what a column of words keeps
+_SHORT = 8.0
 _LONGEST = 56
 _NUMBERS = ("number", "share", "interval", "share_interval", "integer")
 _SAMPLE = 80
@@ -25,49 +32,66 @@ _SAMPLE = 80
 
 @dataclass(frozen=True, slots=True)
 class Widths:
-    """Width of a table, and of each of its columns within it, in percent."""
+    """Width of a table, and of each of its columns within it, in percent; the size of its text."""
 
     table: float
     columns: tuple[float, ...]
+    size: str
 
 
 def widths(block: TableBlock, labels: Mapping[str, str]) -> Widths:
-    """Return how wide a table and its columns should be.
+    """Return how wide a table and its columns should be, and how small its text.
 
     A column gets what its longest line needs where all fit; else each gets its longest word,
-    and the rest is shared by what is left to set.
+    and the rest is shared by what is left to set. Where not even the words fit, the text is set
+    smaller, and at last columns of words give way to those of numbers.
     """
     step = max(1, len(block.rows) // _SAMPLE)
     sample = block.rows[::step]
-    least, whole, most = [], [], []
-    for j, column in enumerate(block.columns):
-        heading = f"{column.title} ({column.unit})" if column.unit else column.title
-        cells = [_parts(row[j], column.kind, labels) for row in sample]
-        words = [_word(heading) * 1.12] + [_word(part) for parts in cells for part in parts]
-        lines = [len(heading) * 1.05] + [sum(len(p) + 1 for p in parts) - 1 for parts in cells]
-        least.append(min(max(words), 24) + _GAP)
-        whole.append(max(least[-1], max(lines) + _GAP if column.kind in _NUMBERS else 0.0))
-        most.append(min(max(lines), _LONGEST * 2) + _GAP)
-    if sum(whole) <= LINE:
+    for size in _SIZES[len(block.columns) > MOST_COLUMNS :]:
+        text, line, *gaps = size
+        least, whole, most = [], [], []
+        for j, column in enumerate(block.columns):
+            heading = f"{column.title} ({column.unit})" if column.unit else column.title
+            cells = [_parts(row[j], column.kind, labels) for row in sample]
+            gap = gaps[column.kind not in _NUMBERS]
+            words = [_word(heading) * 1.12] + [_word(p) for parts in cells for p in parts]
+            lines = [len(heading) * 1.05] + [sum(len(p) + 1 for p in ps) - 1 for ps in cells]
+            least.append(min(max(words), 24) + gap)
+            whole.append(max(least[-1], max(lines) + gap if column.kind in _NUMBERS else 0.0))
+            most.append(min(max(lines), _LONGEST * 2) + gap)
+        if sum(least) <= line:
+            break
+    if sum(whole) <= line:
         # a number keeps its interval on its line
         least = whole
     most = [max(a, b) for a, b in zip(least, most, strict=True)]
     table = 100.0
-    if sum(most) * ROOMY < LINE:
-        table = max(NARROWEST, 100 * sum(most) * ROOMY / LINE)
-    if sum(most) <= LINE:
+    if sum(most) * ROOMY < line:
+        table = max(NARROWEST, 100 * sum(most) * ROOMY / line)
+    if sum(most) <= line:
         # what is left goes to the columns of text; numbers stay together
         given = _spread(most, [m if c.kind == "text" else 1.0
                                for m, c in zip(most, block.columns, strict=True)],
-                        LINE * table / 100 - sum(most))  # fmt: skip
-    elif sum(least) <= LINE:
+                        line * table / 100 - sum(most))  # fmt: skip
+    elif sum(least) <= line:
         room = [b - a for a, b in zip(least, most, strict=True)]
-        given = _spread(least, [r**0.75 for r in room], LINE - sum(least))
+        given = _spread(least, [r**0.75 for r in room], line - sum(least))
     else:
-        given = least
+        given = _squeezed(least, [c.kind in _NUMBERS for c in block.columns], line)
     total = sum(given)
     shares = tuple(round(100 * one / total, 2) for one in given)
-    return Widths(table=round(table, 1), columns=shares)
+    return Widths(table=round(table, 1), columns=shares, size=text)
+
+
+def _squeezed(least: Sequence[float], numbers: Sequence[bool], line: float) -> list[float]:
+    """Take what is missing from the columns of words, from the widest first."""
+    most = max((w for w, number in zip(least, numbers, strict=True) if not number), default=0.0)
+    given = list(least)
+    while sum(given) > line and most > _SHORT:
+        most -= 0.25
+        given = [w if n else min(w, most) for w, n in zip(least, numbers, strict=True)]
+    return given
 
 
 def _spread(base: Sequence[float], weights: Sequence[float], extra: float) -> list[float]:
@@ -77,7 +101,8 @@ def _spread(base: Sequence[float], weights: Sequence[float], extra: float) -> li
 
 def _word(text: str) -> float:
     """Length of the longest piece that should not be broken."""
-    return max((len(word) for word in text.replace("-", "- ").split(" ")), default=0)
+    words = text.replace("-", "- ").split(" ")
+    return max((len(word) * (_DIGIT if word[:1].isdigit() else 1.0) for word in words), default=0.0)
 
 
 def _parts(cell: Any, kind: str, labels: Mapping[str, str]) -> list[str]:

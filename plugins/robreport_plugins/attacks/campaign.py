@@ -122,6 +122,8 @@ class Campaign:
         Examples whose class differs between the model and the module that gave the gradients.
     probabilities : bool
         Whether the module's outputs look like probabilities instead of logits.
+    left_out : tuple of (str, str)
+        Titles of attacks that were asked for and not run, and why.
     written : mapping of float to str
         The radii as the audit spells them.
     """
@@ -139,6 +141,7 @@ class Campaign:
     repeatable: bool
     strangers: int
     probabilities: bool
+    left_out: tuple[tuple[str, str], ...]
     written: dict[float, str]
 
     @property

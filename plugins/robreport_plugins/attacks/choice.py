@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,9 @@ from robreport_plugins.attacks.catalogue import (
 if TYPE_CHECKING:
     from robreport_plugins.attacks.params import SuiteParams
     from robreport_plugins.attacks.target import Target
+
+
+_NO_ACCESS = ("needs gradients", "needs scores")
 
 
 def named(params: SuiteParams) -> tuple[Attack, ...]:
@@ -55,21 +59,63 @@ def chosen(params: SuiteParams, target: Target, threat: ThreatModel) -> tuple[At
     SkipMetric
         None can be.
     """
-    reasons: list[str] = []
-    found = []
+    wanted = list(named(params))
+    found = [attack for attack in wanted if not obstacle(attack, target, threat)]
+    if "default" in params.attacks and all(attack.kind == "noise" for attack in found):
+        wanted += [CATALOGUE[name] for name in LAST_RESORT]
+        found = [attack for attack in wanted if not obstacle(attack, target, threat)]
+    if all(attack.kind == "noise" for attack in found):
+        reasons = [(a.title, obstacle(a, target, threat)) for a in wanted]
+        told = because((title, why) for title, why in reasons if why)
+        raise SkipMetric(f"no attack can be run: {told or 'noise alone is none'}")
+    return tuple(found)
+
+
+def because(left_out: Iterable[tuple[str, str]]) -> str:
+    """Return which attacks were left out for which reason, in words."""
+    reasons: dict[str, list[str]] = {}
+    for title, why in left_out:
+        reasons.setdefault(why, []).append(title)
+    return "; ".join(f"{', '.join(titles)} ({why})" for why, titles in reasons.items())
+
+
+def admitted(
+    params: SuiteParams, target: Target, threats: Sequence[ThreatModel]
+) -> tuple[tuple[ThreatModel, ...], dict[ThreatModel, str]]:
+    """Return the threats that attacks can be run for, and the others with the reason.
+
+    Raises
+    ------
+    SkipMetric
+        There is none.
+    """
+    able, refused = [], {}
+    for threat in threats:
+        try:
+            chosen(params, target, threat)
+        except SkipMetric as reason:
+            refused[threat] = str(reason)
+        else:
+            able.append(threat)
+    if not able:
+        reasons = dict.fromkeys(refused.values())
+        each = [f"threat {threat.name}: {why}" for threat, why in refused.items()]
+        raise SkipMetric("; ".join(each if len(reasons) > 1 else reasons))
+    return tuple(able), refused
+
+
+def left_out(params: SuiteParams, target: Target, threat: ThreatModel) -> dict[str, str]:
+    """Return why attacks that were asked for cannot be run, by their titles.
+
+    Of a preset, those that the model gives no access for; that it leaves out attacks of other
+    norms and other data is what it is for.
+    """
+    found = {}
     for attack in named(params):
         why = obstacle(attack, target, threat)
-        if why:
-            reasons.append(f"{attack.title} {why}")
-        else:
-            found.append(attack)
-    if "default" in params.attacks and all(attack.kind == "noise" for attack in found):
-        resorts = [CATALOGUE[name] for name in LAST_RESORT]
-        found += [a for a in resorts if not obstacle(a, target, threat)]
-    if all(attack.kind == "noise" for attack in found):
-        why = f": {'; '.join(dict.fromkeys(reasons))}" if reasons else ", and noise alone is none"
-        raise SkipMetric(f"no attack can be run{why}")
-    return tuple(found)
+        if why and (attack.name in params.attacks or why.startswith(_NO_ACCESS)):
+            found[attack.title] = why
+    return found
 
 
 def obstacle(attack: Attack, target: Target, threat: ThreatModel) -> str:

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from robreport import Figure, Scalar, ThreatModel
-from robreport_plugins.attacks.rules import symbol, units
+from robreport_plugins.attacks.rules import COUNTED, symbol, units
 from robreport_plugins.attacks.summary import points, share
 
 if TYPE_CHECKING:
     from robreport_plugins.attacks.campaign import Campaign
 
 WORST = "all attacks together"
+_COLUMNS = 4
 
 
 def accuracy_chart(campaign: Campaign, threat: ThreatModel, clean: Scalar) -> Figure:
@@ -75,10 +76,13 @@ def lines(
     import altair as alt
 
     banded = list(rows) if what == "model" else [r for r in rows if r["series"] == order[0]]
-    x = alt.X("eps:Q", title=f"perturbation size \u03b5 ({axis})")
+    # features are counted
+    ticks = alt.Axis(tickMinStep=1) if axis.endswith(COUNTED) else alt.Axis()
+    x = alt.X("eps:Q", title=f"perturbation size \u03b5 ({axis})", axis=ticks)
     y = alt.Y("accuracy:Q", title="accuracy", scale=alt.Scale(domain=[0, 1]),
               axis=alt.Axis(format=".0%"))  # fmt: skip
-    legend = alt.Legend(orient="bottom", symbolType="stroke", symbolOpacity=1)
+    # as wide as the chart at most, for the whole would shrink with it
+    legend = alt.Legend(orient="bottom", symbolType="stroke", symbolOpacity=1, columns=_COLUMNS)
     colour = alt.Color(
         "series:N",
         title=None,
@@ -104,7 +108,9 @@ def lines(
         "series:N",
         sort=list(order),
         scale=alt.Scale(domain=list(order), range=[dashes[i % 6] for i in range(len(order))]),
-        legend=None,
+        title=None,
+        # of more series than colours it is the dashes that tell them apart
+        legend=legend if len(order) > 1 else None,
     )
     line = base.mark_line(point=True).encode(
         x=x,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 from robreport import Bundle, Context, Metric, Needs, Result
@@ -77,7 +78,9 @@ class AttackSuite(Metric):
         if not isinstance(params, SuiteParams):
             raise TypeError(f"attacks.suite takes SuiteParams, found {type(params).__name__}")
         from robreport_plugins.attacks.assemble import assemble
+        from robreport_plugins.attacks.choice import admitted
         from robreport_plugins.attacks.suite import run_suite
+        from robreport_plugins.attacks.summary import refusals
         from robreport_plugins.attacks.target import Target
 
         target = Target(
@@ -86,5 +89,7 @@ class AttackSuite(Metric):
             device=ctx.device,
             batch_size=params.batch_size,
         )
-        campaign = run_suite(target, ctx.threats, params, seed=ctx.seed, progress=ctx.progress)
-        return assemble(campaign, ctx.threats, params, bundle.schema)
+        threats, refused = admitted(params, target, ctx.threats)
+        campaign = run_suite(target, threats, params, seed=ctx.seed, progress=ctx.progress)
+        result = assemble(campaign, threats, params, bundle.schema)
+        return replace(result, scalars={**result.scalars, **refusals(refused, target.n)})

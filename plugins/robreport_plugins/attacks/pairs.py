@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from robreport import Column, Figure, Result, Scalar, Table, stats
+from robreport import Column, Figure, Norm, Result, Scalar, Table, stats
 from robreport_plugins.attacks.figures import lines as draw
 from robreport_plugins.attacks.figures import row as datum
+from robreport_plugins.attacks.rules import COUNTED
 from robreport_plugins.attacks.wording import percent
 
 Cell = Sequence[float]
@@ -60,7 +61,8 @@ def _figure(group: Sequence[Line]) -> Figure:
                 rows.append(datum(value, line.model, _scalar(cell, line.n)))
     first = group[0]
     # a norm in units of its own names them
-    axis = first.symbol if "(" in first.symbol else f"{first.symbol}, input units"
+    unit = COUNTED if first.symbol == Norm.L0.symbol else "input units"
+    axis = first.symbol if "(" in first.symbol else f"{first.symbol}, {unit}"
     words = "; ".join(
         f"{line.model} from {percent(line.clean[0])} to {percent(line.robust[-1][0])}"
         for line in group

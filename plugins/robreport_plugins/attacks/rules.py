@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from robreport import DataSchema, ThreatModel
+from robreport import DataSchema, Norm, ThreatModel
 
 _UNITS = {"std": "standard deviations of each column", "range": "ranges of each column"}
+COUNTED = "changed features"
 
 
 def rules(schema: DataSchema, threats: Sequence[ThreatModel]) -> str:
@@ -19,6 +20,8 @@ def rules(schema: DataSchema, threats: Sequence[ThreatModel]) -> str:
 
 def units(threat: ThreatModel) -> str:
     """Return the units of a threat's budgets."""
+    if threat.norm is Norm.L0:
+        return COUNTED
     return _UNITS.get(threat.scale, "input units")
 
 

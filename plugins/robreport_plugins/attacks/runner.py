@@ -231,7 +231,7 @@ class Runner:
         self.done += self.target.n
 
     def _show(self, record: _Fallen, eps: float, rows: Ints, verdict: Judged) -> None:
-        """Keep the first broken examples, each with the smallest perturbation seen."""
+        """Keep the first broken examples of the data, each with the smallest perturbation seen."""
         kept = self.shown.setdefault(record.place, {})
         for i in np.flatnonzero(verdict.broken):
             row = int(rows[i])
@@ -239,7 +239,10 @@ class Runner:
                 if verdict.size[i] >= kept[row].size:
                     continue
             elif len(kept) >= self.params.gallery:
-                continue
+                last = max(kept, default=-1)
+                if row >= last:
+                    continue
+                del kept[last]
             kept[row] = Shown(
                 row=row,
                 x_adv=verdict.x_adv[i].copy(),

@@ -90,7 +90,10 @@ def not_monotone(campaign: Campaign) -> tuple[str, Check]:
     elif probed:
         detail = f"of {probed} attacks repeated with a larger \u03b5, {held} failed"
     else:
-        detail = "nothing fell at one \u03b5 and could be attacked at a larger one"
+        detail = (
+            "it takes an attack that breaks inputs at one \u03b5 and is run at a larger one, any "
+            "wrong class as the goal, and features that need not be whole numbers"
+        )
     name = "success does not fall as \u03b5 grows"
     return "not-monotone", Check(name=name, passed=not failing, detail=detail, applies=probed > 0)
 
@@ -120,7 +123,8 @@ def survives_everything(campaign: Campaign) -> tuple[str, Check]:
         detail = "of so few inputs even guessing might leave all"
     else:
         detail = (
-            "it takes an iterative attack, and bounds within which every feature may move freely"
+            "it takes an iterative attack, any wrong class as the goal, and bounds within which "
+            "every feature may move freely"
         )
     name = "an \u03b5 as large as the data's range leaves no accuracy"
     return "survives-everything", Check(
@@ -141,7 +145,7 @@ def not_converged(campaign: Campaign) -> tuple[str, Check]:
             worst = over, gained, run
     name = "twice the steps change less than the interval"
     if worst is None:
-        detail = "no iterative attack left an input to attack for longer"
+        detail = "no iterative attack, with any wrong class as the goal, left an input"
         return "not-converged", Check(name=name, passed=True, detail=detail, applies=False)
     over, gained, run = worst
     detail = (
@@ -164,7 +168,10 @@ def stronger_black_box(campaign: Campaign) -> tuple[str, Check]:
     )  # fmt: skip
     name = "black-box attacks are no stronger than white-box ones"
     if found is None:
-        detail = "it takes attacks of both kinds in one suite"
+        detail = (
+            "it takes attacks of both kinds in one suite, and features that need not be whole "
+            "numbers"
+        )
         return "stronger-black-box", Check(name=name, passed=True, detail=detail, applies=False)
     worse, detail = found
     return "stronger-black-box", Check(name=name, passed=not worse, detail=detail)
@@ -232,12 +239,15 @@ def zero_gradients(campaign: Campaign) -> tuple[str, Check]:
 
 
 def random_output(campaign: Campaign) -> tuple[str, Check]:
-    """Whether the same inputs give the same outputs twice."""
+    """Whether the same inputs give the same outputs twice.
+
+    Of a model that draws lots, each of many tries is judged by one draw: some succeed by chance.
+    """
     n = min(campaign.n, REPEATED)
     words = "the same outputs" if campaign.repeatable else "different outputs"
     detail = f"{n} inputs evaluated twice gave {words}"
     return "random-output", Check(
-        name="the output is deterministic", passed=campaign.repeatable, detail=detail
+        name="the output is deterministic", passed=campaign.repeatable, detail=detail, vital=True
     )
 
 
@@ -259,6 +269,11 @@ def another_model(campaign: Campaign) -> tuple[str, Check]:
     name = "gradients belong to the audited model"
     if campaign.target.module is None:
         detail = "the model offers no gradients"
+    elif not campaign.repeatable:
+        detail = "the model gives another class from one evaluation to the next"
+    else:
+        detail = ""
+    if detail or campaign.target.module is None:
         return "gradients-of-another-model", Check(
             name=name, passed=True, detail=detail, applies=False
         )

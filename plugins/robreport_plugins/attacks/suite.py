@@ -11,7 +11,7 @@ import torch
 
 from robreport import ThreatModel
 from robreport_plugins.attacks.campaign import REPEATED, Campaign
-from robreport_plugins.attacks.choice import chosen
+from robreport_plugins.attacks.choice import chosen, left_out
 from robreport_plugins.attacks.params import SuiteParams
 from robreport_plugins.attacks.retries import retries
 from robreport_plugins.attacks.runner import Progress, Runner
@@ -82,6 +82,13 @@ def run_suite(
         repeatable=bool(repeatable),
         strangers=0 if module is None else int((module.argmax(axis=1) != predicted).sum()),
         probabilities=module is not None and _look_like_probabilities(module),
+        left_out=tuple(
+            dict.fromkeys(
+                (title, why)
+                for place in grid
+                for title, why in left_out(params, target, place).items()
+            )
+        ),
         written={eps.value: str(eps) for threat in threats for eps in threat.eps},
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robreport import Column, Eps, Scalar, Table, ThreatModel, stats
+from robreport_plugins.attacks.choice import because
 from robreport_plugins.attacks.rules import rules, symbol
 
 if TYPE_CHECKING:
@@ -197,6 +198,18 @@ def scalars(campaign: Campaign, threats: Sequence[ThreatModel]) -> dict[str, Sca
     return found
 
 
+def refusals(refused: Mapping[ThreatModel, str], n: int) -> dict[str, Scalar]:
+    """Return the robust accuracy of threats that no attack could be run for: refused."""
+    return {
+        f"robust_accuracy[{threat.name}, {eps}]": Scalar(
+            value=None, n=n, unit="share", better="higher", bound="upper", reason=why,
+            label=f"Robust accuracy, {symbol(threat)} \u03b5 = {eps}",
+        )
+        for threat, why in refused.items()
+        for eps in threat.eps
+    }  # fmt: skip
+
+
 WORST_COLUMNS = (
     Column(key="threat", title="threat"),
     Column(key="norm", title="norm"),
@@ -296,7 +309,9 @@ def attack_table(campaign: Campaign, threats: Sequence[ThreatModel], params: Sui
         "carried over from a smaller \u03b5 included. Alone: inputs that no other attack "
         "broke here. Median size: over the successes only. Gradients, queries and time are "
         "those of this \u03b5, gradients and queries one for each input and step; a search for the "
-        "smallest change counts at the first \u03b5." + _steps_of(row[0] for row in rows),
+        "smallest change counts at the first \u03b5."
+        + _steps_of(row[0] for row in rows)
+        + (f" Left out: {because(campaign.left_out)}." if campaign.left_out else ""),
     )
 
 

@@ -382,6 +382,61 @@ def test_random_noise_is_caught():
     assert "random-output" in failed(result)
 
 
+def test_a_model_that_draws_lots_is_not_another_model():
+    noisy = disguised(before=lambda x: x + 0.3 * torch.randn_like(x))
+    result = audit(noisy, threat(Norm.Linf, 0.02))
+    (vital,) = (check for check in result.checks if check.vital)
+    assert (vital.name, vital.passed) == ("the output is deterministic", False)
+    assert "gradients-of-another-model" not in failed(result)
+
+
+@pytest.mark.parametrize("order", [("fgsm", "pgd", "square"), ("square", "pgd", "fgsm")])
+def test_the_gallery_shows_the_first_inputs_of_the_data_that_broke(order):
+    model, x, y = linear(n=60)
+    result = audit(bundle_of(model, x, y), threat(Norm.Linf, 0.05, 0.2), attacks=order, gallery=4)
+    broke = np.flatnonzero(np.isfinite(result.arrays["broken_eps.t"]))
+    assert sorted(result.arrays["shown_index.t"]) == result.arrays["index"][broke[:4]].tolist()
+
+
+class Says(ModelHandle):
+    """A model that gives classes and nothing else."""
+
+    n_outputs = 2
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def predict(self, x):
+        return self.inner.predict(x)
+
+
+def test_attacks_that_were_asked_for_and_left_out_are_named_with_the_reason():
+    model, x, y = linear(n=30)
+    given = replace(bundle_of(Says(model), x, y), offers=Needs.LABELS | Needs.CLASSIFICATION)
+    few = {"queries": 60, "steps": 5}
+    default = {"attacks": ["default"], **few}
+    told = audit(given, threat(Norm.Linf, 0.2), **default).tables["attacks"].caption
+    assert "Left out: FGSM, PGD, APGD-T (needs gradients, which the model does not" in told
+    assert "Square, Greedy search (needs scores, and the model gives classes only)." in told
+    named = audit(given, threat(Norm.Linf, 0.2), attacks=["ddn", "hopskipjump"], **few)
+    assert "Left out: DDN (does not work in L\u221e)." in named.tables["attacks"].caption
+    whole = audit(bundle_of(model, x, y), threat(Norm.Linf, 0.2), **default)
+    assert "Left out" not in whole.tables["attacks"].caption
+
+
+def test_a_threat_that_no_attack_is_for_leaves_the_others():
+    model, x, y = linear(n=30)
+    given = replace(bundle_of(Says(model), x, y), offers=Needs.LABELS | Needs.CLASSIFICATION)
+    both = threat(Norm.Linf, 0.2), threat(Norm.L0, 1.0, name="few")
+    result = audit(given, *both, attacks=["default"], queries=60, steps=5)
+    assert result.scalars["robust_accuracy[t, 0.2]"].value is not None
+    refused = result.scalars["robust_accuracy[few, 1.0]"]
+    assert refused.value is None
+    assert refused.reason.startswith("no attack can be run: FGSM, PGD, APGD-T, Square, Noise")
+    with pytest.raises(SkipMetric, match="Greedy search \\(needs scores"):
+        audit(given, threat(Norm.L0, 1.0), attacks=["default"])
+
+
 def test_probabilities_are_caught():
     result = audit(disguised(after=lambda z: torch.softmax(z, 1)), threat(Norm.Linf, 0.1))
     assert "probabilities-as-logits" in failed(result)
