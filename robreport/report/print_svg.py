@@ -3,6 +3,7 @@
 WeasyPrint makes an object of the file of every text that is not aligned to its start, and saves
 and restores the state of the page for every element. So texts are aligned here, by the widths
 that the font itself gives its letters, and neighbouring texts of one look become one element.
+A ramp of colours becomes bands: some viewers of PDFs leave gradients out at some sizes.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ _DIGITS = re.compile(r"-?\d+\.\d{3,}(?![\de])")
 _SHIFTS = {"start": 0.0, "middle": 0.5, "end": 1.0}
 _PLACED = frozenset({"transform", "text-anchor", "x", "y"})
 _PLAIN = _PLACED | {"font-size", "font-weight", "font-family", "fill", "opacity"}
+_BAR = re.compile(r"M0,0h([\d.]+)v([\d.]+)h-\1Z")
+_FILL = re.compile(r"url\(#([\w-]+)\)")
+_RGB = re.compile(r"rgb\((\d+), ?(\d+), ?(\d+)\)")
+_BANDS = 48
 _LINED = frozenset({"path", "line", "rect", "circle", "ellipse", "polygon", "polyline"})
 
 Advances = Callable[[str, int], list[float] | None]
@@ -32,6 +37,7 @@ Advances = Callable[[str, int], list[float] | None]
 def plain(drawing: str, advances: Advances) -> str:
     """Return the drawing (of `robreport.report.svg.clean`) with the same look in less elements."""
     root = ET.fromstring(drawing)
+    _band(root)
     _simplify(root, {}, advances)
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
@@ -60,6 +66,61 @@ def _widths(path: Path) -> Mapping[int, float]:
         em, metrics = font["head"].unitsPerEm, font["hmtx"].metrics
         names: dict[int, str] = font.getBestCmap()
         return {code: metrics[name][0] / em for code, name in names.items()}
+
+
+def _band(root: ET.Element) -> None:
+    """Replace each bar that is filled from left to right by a ramp of colours with bands."""
+    ramps = {
+        one.get("id", ""): stops
+        for one in root.iter()
+        if one.tag.rpartition("}")[2] == "linearGradient" and (stops := _stops(one))
+    }
+    for parent in list(root.iter()) if ramps else ():
+        for place, bar in reversed(list(enumerate(parent))):
+            fill = _FILL.fullmatch(bar.get("fill", ""))
+            shape = _BAR.fullmatch(bar.get("d", ""))
+            if fill and shape and fill[1] in ramps:
+                parent[place : place + 1] = _bands(bar, shape, ramps[fill[1]])
+
+
+def _stops(gradient: ET.Element) -> list[tuple[float, list[int]]]:
+    """Return (offset, colour) of a plain gradient from left to right; nothing of any other."""
+    across = {"x1": "0", "x2": "1", "y1": "0", "y2": "0"}
+    if {key: value for key, value in gradient.attrib.items() if key != "id"} != across:
+        return []
+    found = []
+    for stop in gradient:
+        colour = _RGB.fullmatch(stop.get("stop-color", ""))
+        if colour is None or set(stop.attrib) != {"offset", "stop-color"}:
+            return []
+        found.append((float(stop.get("offset", "0")), [int(part) for part in colour.groups()]))
+    return found if len(found) > 1 else []
+
+
+def _bands(
+    bar: ET.Element, shape: re.Match[str], stops: list[tuple[float, list[int]]]
+) -> list[ET.Element]:
+    """Return areas of one colour each; each reaches to the end, so that no seam shows."""
+    width, height = float(shape[1]), shape[2]
+    made = []
+    for band in range(_BANDS):
+        at = (band + 0.5) / _BANDS
+        colour = [round(_between(at, stops, part)) for part in range(3)]
+        left = width * band / _BANDS
+        made.append(ET.Element(bar.tag, {
+            **{key: value for key, value in bar.attrib.items() if not key.startswith("stroke")},
+            "d": f"M{left:.2f},0H{width:.2f}V{height}H{left:.2f}Z",
+            "fill": "#{:02x}{:02x}{:02x}".format(*colour),
+        }))  # fmt: skip
+    return made
+
+
+def _between(at: float, stops: list[tuple[float, list[int]]], part: int) -> float:
+    before = max((s for s in stops if s[0] <= at), key=lambda s: s[0], default=stops[0])
+    after = min((s for s in stops if s[0] >= at), key=lambda s: s[0], default=stops[-1])
+    span = after[0] - before[0]
+    share = (at - before[0]) / span if span > 0 else 0.0
+    return before[1][part] + share * (after[1][part] - before[1][part])
 
 
 def _simplify(parent: ET.Element, inherited: Mapping[str, str], advances: Advances) -> None:

@@ -9,6 +9,7 @@ from io import BytesIO
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import pydyf  # type: ignore[import-untyped]
 import pytest
 from fontTools.ttLib import TTFont  # type: ignore[import-untyped]
@@ -114,6 +115,26 @@ def test_what_nobody_sees_goes_and_what_is_referred_to_stays() -> None:
         '<g fill="none"><path d="M1" stroke="red" /><rect id="a" /><path d="M2" fill="red" /></g>'
         '<path d="M4" />'
     )
+
+
+def test_a_ramp_of_colours_becomes_bands_from_its_first_colour_to_its_last() -> None:
+    ramp = (
+        '<svg xmlns="http://www.w3.org/2000/svg"><defs><linearGradient id="r" x1="0" x2="1" y1="0" '
+        'y2="0"><stop offset="0" stop-color="rgb(250, 0, 0)"/><stop offset="0.5" '
+        'stop-color="rgb(0, 100, 0)"/><stop offset="1" stop-color="rgb(0, 0, 200)"/>'
+        '</linearGradient></defs><g><path d="M0,0h200v16h-200Z" fill="url(#r)" stroke="#ddd" '
+        'stroke-width="0"/></g></svg>'
+    )
+    bands = re.findall(r'd="M([\d.]+),0H200[.0]*V16H[\d.]+Z" fill="#(\w+)"', plain(ramp, half))
+    places = [float(place) for place, _ in bands]
+    colours = [[int(c[i : i + 2], 16) for i in (0, 2, 4)] for _, c in bands]
+    assert places == pytest.approx(np.arange(48) * 200 / 48, abs=0.01)
+    centres = (np.arange(48) + 0.5) / 48
+    for part, values in enumerate(([250, 0, 0], [0, 100, 0], [0, 0, 200])):
+        wanted = np.interp(centres, [0, 0.5, 1], values)
+        assert [c[part] for c in colours] == pytest.approx(wanted, abs=0.51)
+    upright = ramp.replace('x2="1"', 'x2="0"').replace('y2="0"', 'y2="1"')
+    assert "url(#r)" in plain(upright, half)
 
 
 def test_letters_are_as_wide_as_the_font_says() -> None:

@@ -87,6 +87,7 @@ def lines(
         "series:N",
         title=None,
         sort=list(order),
+        scale=alt.Scale(domain=list(order)),
         legend=legend if len(order) > 1 else None,
     )
     tooltip = [
