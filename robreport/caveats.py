@@ -20,6 +20,14 @@ CAVEATS: dict[str, CaveatText] = {
         "look better or worse than with it.",
         "Add examples of the class to the test split, or take it out of data.schema.classes.",
     ),
+    "categories-not-tried": CaveatText(
+        "A threat leaves categorical columns free, and none of the attacks that were run can "
+        "change a category.",
+        "Attacks that move by small steps leave categories as they are: what an attacker gains "
+        "by changing them was not tried, so robust accuracy is overstated.",
+        "Add greedy search (search), which needs scores, or transfer; or freeze the columns that "
+        "an attacker cannot change.",
+    ),
     "gradient-masking-suspected": CaveatText(
         "More than 1 % of the inputs that the model gets right withstood every attack and have a "
         "gradient of exactly zero, or a single step broke significantly more than an iterative "

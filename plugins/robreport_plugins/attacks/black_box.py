@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from robreport_plugins.attacks.case import Case
+from robreport import Norm
+from robreport_plugins.attacks.case import Array, Case
 from robreport_plugins.methods.perturb import Attempt
 
 if TYPE_CHECKING:
@@ -60,11 +61,16 @@ def hopskipjump(case: Case, params: SuiteParams) -> Attempt:
 
 
 def transfer(case: Case, params: SuiteParams) -> Attempt:
-    """PGD on a network that was fitted to the model's answers."""
+    """PGD on a network that was fitted to the model's answers.
+
+    On tables, where it could not change what goes by whole steps, a greedy search instead.
+    """
     from robreport_plugins.attacks.target import InUnits
     from robreport_plugins.methods.perturb_pgd import pgd
 
     network = case.target.surrogate(params.surrogate_seed)
+    if case.data.ndim == 2 and (case.norm is Norm.L0 or not case.space.smooth):
+        return _transfer_search(case, params, network)
     if case.unit is not None:
         network = InUnits(network, case.unit)
     # to the end of its steps: what barely fools the surrogate seldom fools the model
@@ -77,6 +83,22 @@ def transfer(case: Case, params: SuiteParams) -> Attempt:
     return Attempt(
         x_adv=found.x_adv, claimed=torch.zeros_like(found.claimed), gradients=0, queries=0
     )
+
+
+def _transfer_search(case: Case, params: SuiteParams, network: torch.nn.Module) -> Attempt:
+    from robreport_plugins.methods.perturb_search import greedy_search
+
+    def scores(rows: Array) -> Array:
+        with torch.no_grad():
+            given = torch.from_numpy(np.asarray(rows, dtype=np.float32)).to(case.x.device)
+            return np.asarray(network(given).cpu().numpy())
+
+    found = greedy_search(
+        scores, case.space, case.data, case.target.y[case.rows], norm=case.norm, eps=case.eps,
+        reference=case.target.starts, rng=_rng(case), restarts=params.restarts, aim=case.aim,
+        onward=True,
+    )  # fmt: skip
+    return case.exact(found.x_adv, np.zeros(len(found.x_adv), dtype=bool))
 
 
 def _iterations(queries: int, first: int = 100, most: int = 1000) -> int:

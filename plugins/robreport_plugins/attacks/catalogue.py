@@ -46,6 +46,8 @@ class Attack:
         Parameters that a preset gives it where the audit says nothing.
     tables : bool
         Whether it is for tables alone.
+    table_norms : frozenset of Norm
+        Norms that it works in besides, on tables.
     aims : bool
         Whether it can move an example to a chosen class, `Case.aim`.
     """
@@ -59,6 +61,7 @@ class Attack:
     budget: Callable[[SuiteParams], tuple[int, int]]
     aims: bool = False
     tables: bool = False
+    table_norms: frozenset[Norm] = frozenset()
     sets: tuple[tuple[str, int], ...] = ()
 
     @property
@@ -153,7 +156,7 @@ CATALOGUE: dict[str, Attack] = {
                budget=lambda params: (params.queries, 1)),
         Attack(name="transfer", title="Transfer", norms=_CONVEX, sees="decisions",
                kind="search", run=_black("transfer"), budget=lambda params: (params.steps, 1),
-               aims=True),
+               aims=True, table_norms=frozenset({Norm.L0})),
         Attack(name="trees", title="Tree geometry", norms=frozenset(Norm), sees="trees",
                kind="minimal", run=_late("robreport_plugins.attacks.tree_box", "trees"),
                budget=_once),

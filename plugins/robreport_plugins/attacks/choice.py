@@ -120,7 +120,8 @@ def left_out(params: SuiteParams, target: Target, threat: ThreatModel) -> dict[s
 
 def obstacle(attack: Attack, target: Target, threat: ThreatModel) -> str:
     """Return why an attack cannot be run; empty where it can."""
-    if threat.norm not in attack.norms:
+    norms = attack.norms | (attack.table_norms if target.x.ndim == 2 else frozenset())
+    if threat.norm not in norms:
         return f"does not work in {threat.norm.symbol}"
     if threat.knowledge == "black box" and attack.knowledge == "white box":
         return "looks into the model, which the threat's attacker cannot"

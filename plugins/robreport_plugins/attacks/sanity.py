@@ -9,6 +9,7 @@ import numpy as np
 from robreport import Caveat, Check, ThreatModel, stats
 from robreport_plugins.attacks.campaign import REPEATED, Campaign, Longer, Trial
 from robreport_plugins.attacks.rules import symbol
+from robreport_plugins.methods.space_landing import changes_in
 
 # One-sided: how surprising a single step's lead must be before the iterative attack counts as
 # the weaker one. One example more is chance, and is in the worst case all the same.
@@ -39,6 +40,8 @@ def checks(campaign: Campaign) -> tuple[tuple[Check, ...], tuple[Caveat, ...]]:
     caveats = [Caveat(code=code, detail=check.detail) for code, check in found if not check.passed]
     if masked := _masking(campaign, {caveat.code for caveat in caveats}):
         caveats.append(masked)
+    if untried := _untried(campaign):
+        caveats.append(untried)
     return tuple(check for _, check in found), tuple(caveats)
 
 
@@ -316,6 +319,26 @@ def _masking(campaign: Campaign, codes: set[str]) -> Caveat | None:
     if "weaker-iterative" in codes:
         detail = "a single step broke more than the iterative attack, a sign of useless gradients"
         return Caveat(code="gradient-masking-suspected", detail=detail)
+    return None
+
+
+# attacks that change categories and groups
+_CHANGE_CODES = frozenset({"search", "trees", "transfer"})
+
+
+def _untried(campaign: Campaign) -> Caveat | None:
+    """The caveat that categories were free to change and no attack could change them."""
+    for place, eps in _places(campaign):
+        space = campaign.target.space(place)
+        fixed = space.fixed.reshape(-1)
+        free = sum(not fixed[code] for code in space.codes)
+        tried = {trial.attack.name for trial in campaign.of(place, eps)}
+        if free and changes_in(place.norm, eps) >= 1 and not tried & _CHANGE_CODES:
+            detail = (
+                f"at {_at(campaign, place, eps)} the attacker may change {free} categorical "
+                f"column{'s' if free > 1 else ''}, and none of the attacks run can"
+            )
+            return Caveat(code="categories-not-tried", detail=detail)
     return None
 
 

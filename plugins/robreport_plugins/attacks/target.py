@@ -144,7 +144,11 @@ class Target:
             from robreport_plugins.methods.surrogate import fit_surrogate
 
             classes = max(2, self.schema.n_classes, self.model.n_outputs, int(self.y.max()) + 1)
-            fitted = fit_surrogate(self.predict, self.reference, classes, seed=seed)
+            codes = {
+                self.schema.positions([name])[0]: len(values)
+                for name, values in self.schema.categories.items()
+            }
+            fitted = fit_surrogate(self.predict, self.reference, classes, seed=seed, codes=codes)
             self._surrogates[seed] = fitted.to(self.device)
         return self._surrogates[seed]
 

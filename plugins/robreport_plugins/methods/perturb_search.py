@@ -58,6 +58,7 @@ def greedy_search(
     width: int = 600,
     shrink: bool = False,
     aim: int | None = None,
+    onward: bool = False,
 ) -> TableAttempt:
     """Return rows that one best change after the other led to another class.
 
@@ -90,6 +91,9 @@ def greedy_search(
         on the smallest change.
     aim : int or None
         The class that all rows are to be moved to; None for any but their own.
+    onward : bool
+        Go on to the largest margin, and return where that is even where another class does not
+        lead: for scores that only resemble those of the model to be fooled.
 
     Raises
     ------
@@ -119,8 +123,9 @@ def greedy_search(
         if not len(left):
             break
         begin = x[left] if start == 0 else hunt.scatter(left, reference)
-        found, hit = hunt.climb(left, begin, steps)
-        best[left[hit]] = found[hit]
+        found, hit = hunt.climb(left, begin, steps, onward=onward)
+        kept = hit | (onward and start == 0)
+        best[left[kept]] = found[kept]
         claimed[left[hit]] = True
     if shrink:
         won = np.flatnonzero(claimed)
@@ -194,11 +199,13 @@ class _Hunt:
         delta = np.where(chosen & np.isfinite(aim), aim.astype(np.float64) - x, 0.0)
         return self.space.land(x, delta, self.norm, min(self.eps, _FAR))
 
-    def climb(self, rows: Ints, at: Rows, steps: int) -> tuple[Rows, Bools]:
+    def climb(
+        self, rows: Ints, at: Rows, steps: int, *, onward: bool = False
+    ) -> tuple[Rows, Bools]:
         """Return (where the best changes lead, whether another class does)."""
         at = at.copy()
         lead = self.margins(at, self.y[rows])
-        going = np.flatnonzero(lead <= 0)
+        going = np.flatnonzero((lead <= 0) | onward)
         for _ in range(steps):
             if not len(going):
                 break
@@ -206,7 +213,7 @@ class _Hunt:
             better = values > lead[going]
             moved = going[better]
             at[moved], lead[moved] = best[better], values[better]
-            going = moved[lead[moved] <= 0]
+            going = moved[(lead[moved] <= 0) | onward]
         return at, lead > 0
 
     def draw_in(self, rows: Ints, at: Rows) -> Rows:

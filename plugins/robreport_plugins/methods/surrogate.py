@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ def fit_surrogate(
     steps: int = 1500,
     batch: int = 128,
     width: int = 128,
+    codes: Mapping[int, int] | None = None,
 ) -> nn.Module:
     """Return a network that was fitted to what the model says of these inputs.
 
@@ -42,6 +43,8 @@ def fit_surrogate(
         Of the optimiser, at least 1: what bounds the time.
     batch, width : int
         Inputs in each step; units of each hidden layer.
+    codes : mapping of int to int or None
+        Of tables: the number of categories of each column of codes, by its position.
 
     Returns
     -------
@@ -57,8 +60,9 @@ def fit_surrogate(
     Notes
     -----
     Inputs are standardised inside of the network. Images of at least 8 by 8 (``C, H, W``) get two
-    convolutions, all else two hidden layers. Adam with a rate that falls to zero. That attacks on
-    such a substitute carry over to the model is the finding of Papernot et al. (2017).
+    convolutions, all else two hidden layers, which see each category by itself. Adam with a rate
+    that falls to zero. That attacks on such a substitute carry over to the model is the finding of
+    Papernot et al. (2017).
     """
     if classes < 2 or steps < 1 or batch < 1 or width < 1:
         raise ValueError(
@@ -76,7 +80,7 @@ def fit_surrogate(
     labels = torch.from_numpy(given.astype(np.int64))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _network(inputs, classes, width)
+        network = _network(inputs, classes, width, codes or {})
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(network.parameters(), lr=2e-3)
     falling = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / steps)
@@ -113,7 +117,27 @@ class _Standardise(nn.Module):
         return (x - self.mean) / self.spread
 
 
-def _network(inputs: Tensor, classes: int, width: int) -> nn.Module:
+class _Unfold(nn.Module):
+    """Each column of codes as a column for each of its categories."""
+
+    def __init__(self, codes: Mapping[int, int], columns: int) -> None:
+        super().__init__()
+        self.codes = dict(codes)
+        self.others = [place for place in range(columns) if place not in codes]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the other columns, then those of the categories."""
+        parts = [x[:, self.others]]
+        for place, count in self.codes.items():
+            code = x[:, place].round().long().clamp(0, count - 1)
+            parts.append(nn.functional.one_hot(code, count).to(x))
+        return torch.cat(parts, dim=1)
+
+
+def _network(inputs: Tensor, classes: int, width: int, codes: Mapping[int, int]) -> nn.Module:
+    if codes:
+        unfold = _Unfold(codes, inputs.shape[1])
+        return nn.Sequential(unfold, _network(unfold(inputs), classes, width, {}))
     shape = inputs.shape[1:]
     if len(shape) == 3 and min(shape[1:]) >= _LEAST_SIDE:
         centre = _Standardise(inputs.mean(dim=(2, 3), keepdim=True))

@@ -5,7 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from robreport import Bundle, Context, DataError, DataSchema, Eps, Norm, Split, ThreatModel
+from robreport import (
+    Bundle,
+    Context,
+    DataError,
+    DataSchema,
+    Eps,
+    ModelHandle,
+    Needs,
+    Norm,
+    Split,
+    ThreatModel,
+)
 from robreport.result import check_result
 from robreport.testing import LinearOracle
 from robreport_plugins.attacks.metrics import AttackSuite
@@ -157,3 +168,57 @@ def test_what_a_threat_cannot_mean_is_refused_by_its_name(rules: dict, words: st
     x[:, 2:] = np.eye(3)[rng.integers(0, 3, 20)][:, :2]
     with pytest.raises(DataError, match=words):
         broken(rng.normal(size=4), x, 9.0, Norm.L2, 1.0, "search", **rules)
+
+
+class Codes(ModelHandle):
+    """Two classes, decided mostly by a categorical column, and given as classes alone."""
+
+    n_outputs = 2
+    worth = np.array([-3.0, 2.0, -1.0, 3.0, -2.0, 1.0])
+
+    def predict(self, x):
+        x = np.asarray(x)
+        lead = self.worth[x[:, 0].astype(int)] + 0.2 * (x[:, 1] - x[:, 2])
+        return (lead > 0).astype(np.int64)
+
+
+def decided_by_codes(norm, eps, *attacks):
+    """Return (result, how many inputs another category alone breaks)."""
+    rng = np.random.default_rng(2)
+    model = Codes()
+    x = rng.integers(0, 6, size=(80, 3)).astype(np.float32)
+    y = model.predict(x)
+    schema = DataSchema(
+        task="classification", input_shape=(3,), layout="table", bounds=(0.0, 5.0),
+        features=("code", "f1", "f2"), categories={"code": tuple("012345")},
+    )  # fmt: skip
+    splits = {
+        role: Split(role=role, x=x, y=y, index=np.arange(80), digest="")
+        for role in ("train", "test")
+    }
+    offers = Needs.LABELS | Needs.CLASSIFICATION
+    given = Bundle(model=model, splits=splits, schema=schema, offers=offers)
+    place = ThreatModel(name="t", norm=norm, eps=(Eps(eps, str(eps)),))
+    params = SuiteParams(attacks=attacks, gallery=0, queries=200, steps=10)
+    every = np.repeat(x[None], 6, axis=0)
+    every[:, :, 0] = np.arange(6)[:, None]
+    breaks = np.stack([model.predict(one) for one in every]) != y
+    result = check_result(AttackSuite().compute(given, params, Context(threats=(place,))))
+    return result, int(breaks.any(axis=0).sum())
+
+
+@pytest.mark.parametrize("norm", list(Norm))
+def test_categories_of_a_model_that_gives_classes_alone_are_changed(norm: Norm) -> None:
+    result, possible = decided_by_codes(norm, 1.0, "transfer")
+    found = int(np.isfinite(result.arrays["broken_eps.t"]).sum())
+    assert possible > 70
+    assert found > 0.9 * possible
+    assert not [c for c in result.caveats if c.code == "categories-not-tried"]
+
+
+def test_it_is_said_where_no_attack_could_change_a_category() -> None:
+    result, _ = decided_by_codes(Norm.L2, 1.0, "hopskipjump")
+    (caveat,) = (c for c in result.caveats if c.code == "categories-not-tried")
+    assert "1 categorical column, and none of the attacks run can" in caveat.detail
+    small, _ = decided_by_codes(Norm.L2, 0.9, "hopskipjump")
+    assert not [c for c in small.caveats if c.code == "categories-not-tried"]

@@ -427,14 +427,14 @@ def test_attacks_that_were_asked_for_and_left_out_are_named_with_the_reason():
 def test_a_threat_that_no_attack_is_for_leaves_the_others():
     model, x, y = linear(n=30)
     given = replace(bundle_of(Says(model), x, y), offers=Needs.LABELS | Needs.CLASSIFICATION)
-    both = threat(Norm.Linf, 0.2), threat(Norm.L0, 1.0, name="few")
-    result = audit(given, *both, attacks=["default"], queries=60, steps=5)
+    both = threat(Norm.Linf, 0.2), threat(Norm.L1, 1.0, name="few")
+    result = audit(given, *both, attacks=["hopskipjump"], queries=60)
     assert result.scalars["robust_accuracy[t, 0.2]"].value is not None
     refused = result.scalars["robust_accuracy[few, 1.0]"]
     assert refused.value is None
-    assert refused.reason.startswith("no attack can be run: FGSM, PGD, APGD-T, Square, Noise")
-    with pytest.raises(SkipMetric, match="Greedy search \\(needs scores"):
-        audit(given, threat(Norm.L0, 1.0), attacks=["default"])
+    assert refused.reason == "no attack can be run: HopSkipJump (does not work in L\u2081)"
+    with pytest.raises(SkipMetric, match=r"run: PGD \(needs gradients.*\); HopSkipJump \(does not"):
+        audit(given, threat(Norm.L1, 1.0), attacks=["pgd", "hopskipjump"])
 
 
 def test_probabilities_are_caught():
