@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,15 @@ if processes := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
     for library in ("OMP", "OPENBLAS", "MKL"):
         share = max(1, (os.cpu_count() or 1) // processes)
         os.environ.setdefault(f"{library}_NUM_THREADS", str(share))
+
+# Started in the background, a shell has Ctrl-C and hang-ups ignored, and whatever a test starts
+# would inherit that.
+for number, usual in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, usual)
 
 
 @pytest.fixture(scope="session")
