@@ -134,11 +134,13 @@ def twice(tmp_path_factory: pytest.TempPathFactory, root: Path, cache: Path) -> 
     return Twice((first, second), folder / "report.pdf")
 
 
+@pytest.mark.slow
 def test_it_is_the_same_in_two_processes_seconds_apart(twice: Twice) -> None:
     assert twice.printed[0] == twice.printed[1]
     assert twice.printed[0].count("\n") == 2
 
 
+@pytest.mark.slow
 def test_only_the_shipped_family_is_used_and_embedded(twice: Twice) -> None:
     tool = _tool("pdffonts")
     table = subprocess.run([tool, twice.path], capture_output=True, text=True, check=True).stdout

@@ -207,7 +207,7 @@ def decided_by_codes(norm, eps, *attacks):
     return result, int(breaks.any(axis=0).sum())
 
 
-@pytest.mark.parametrize("norm", list(Norm))
+@pytest.mark.parametrize("norm", [Norm.L0, Norm.L1])
 def test_categories_of_a_model_that_gives_classes_alone_are_changed(norm: Norm) -> None:
     result, possible = decided_by_codes(norm, 1.0, "transfer")
     found = int(np.isfinite(result.arrays["broken_eps.t"]).sum())

@@ -199,6 +199,7 @@ def test_one_tree_is_exact(seed: int, norm: Norm) -> None:
     assert (found[1][model.predict(x) != y] == 0).all()
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(seed=st.integers(0, 100_000), norm=st.sampled_from(NORMS), trees=st.sampled_from((2, 4, 6)))
 def test_a_search_is_never_below_the_optimum_and_always_valid(
