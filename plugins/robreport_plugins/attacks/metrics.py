@@ -40,7 +40,12 @@ class AttackSuite(Metric):
     references = (
         "Goodfellow, Shlens, Szegedy: Explaining and harnessing adversarial examples, ICLR 2015",
         "Madry et al.: Towards deep learning models resistant to adversarial attacks, ICLR 2018",
+        "Croce, Hein: Reliable evaluation of adversarial robustness (APGD, AutoAttack), and "
+        "Minimally distorted adversarial examples (FAB), ICML 2020",
         "Croce, Hein: Mind the box: l1-APGD for sparse adversarial attacks, ICML 2021",
+        "Andriushchenko et al.: Square attack, ECCV 2020; Chen et al.: HopSkipJump, IEEE S&P 2020",
+        "Pintor et al.: FMN, NeurIPS 2021; Rony et al.: DDN, CVPR 2019; Carlini, Wagner, "
+        "IEEE S&P 2017",
         "Carlini et al.: On evaluating adversarial robustness, arXiv 1902.06705",
     )
     knowledge = "as the threat says: white box, or black box"
