@@ -98,4 +98,6 @@ def _tree(page: str) -> ElementTree.Element | None:
         root = ElementTree.fromstring(rest)
     except ElementTree.ParseError:
         return None
-    return root if root.tag == "html" else None
+    # HTML takes capitals for small letters
+    small = all(name == name.lower() for one in root.iter() for name in (one.tag, *one.attrib))
+    return root if root.tag == "html" and small else None

@@ -233,6 +233,7 @@ def test_only_margins_that_a_style_sheet_fills_have_boxes() -> None:
         "<blockquote><abbr title='b'>a</abbr></blockquote><dl><dt>c</dt><dd dir='ltr'>d</dd></dl>",
         "<form><input value='a' type='text'/><select multiple='multiple'><option>b</option>"
         "</select><button>c</button></form><pre><code>d</code></pre><hr/><center>e</center>",
+        "<P>a</P><UL><LI>b</LI></UL><BLOCKQUOTE>c</BLOCKQUOTE>",
         "<ruby>a<rp>(</rp><rt>b</rt></ruby><q>c</q><details><summary>d</summary>e</details>",
     ],
 )

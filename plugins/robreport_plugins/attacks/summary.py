@@ -320,6 +320,8 @@ _STEPS = {
     "Carlini-Wagner": "those of all its searches together",
     "EAD": "those of all its searches together",
     "Square": "the most questions of each input",
+    "Transfer": "those of PGD on the fitted network, which is searched with up to 50 changes where "
+    "features move by whole steps",
     "HopSkipJump": "the questions that its steps were set from",
 }
 

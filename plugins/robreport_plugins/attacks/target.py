@@ -25,7 +25,7 @@ from robreport import (
 from robreport_plugins.attacks.case import Case, Exact, ends
 from robreport_plugins.methods.perturb import Attempt
 from robreport_plugins.methods.space import Space
-from robreport_plugins.methods.space_of import bounds_of, check_groups, space_of
+from robreport_plugins.methods.space_of import bounds_of, check_groups, codes_of, space_of
 
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int64]
@@ -144,11 +144,9 @@ class Target:
             from robreport_plugins.methods.surrogate import fit_surrogate
 
             classes = max(2, self.schema.n_classes, self.model.n_outputs, int(self.y.max()) + 1)
-            codes = {
-                self.schema.positions([name])[0]: len(values)
-                for name, values in self.schema.categories.items()
-            }
-            fitted = fit_surrogate(self.predict, self.reference, classes, seed=seed, codes=codes)
+            fitted = fit_surrogate(
+                self.predict, self.reference, classes, seed=seed, codes=codes_of(self.schema)
+            )
             self._surrogates[seed] = fitted.to(self.device)
         return self._surrogates[seed]
 

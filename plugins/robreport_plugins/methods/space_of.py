@@ -53,10 +53,7 @@ def space_of(
             f"threats.{threat.name}.one_hot: each group needs two columns or more, and a column "
             "belongs to one group"
         )
-    codes = {
-        _positions(schema, [name], "data.schema.categorical")[0]: len(values)
-        for name, values in schema.categories.items()
-    }
+    codes = codes_of(schema)
     whole = mask(schema.integer, "integer") | mask(threat.integer, "integer")
     whole.reshape(-1)[members] = False
     unit = _unit(schema, threat, shape, reference)
@@ -67,6 +64,20 @@ def space_of(
         up=mask(threat.increase, "increase"), down=mask(threat.decrease, "decrease"),
         whole=whole, codes=codes, groups=groups,
     )  # fmt: skip
+
+
+def codes_of(schema: DataSchema) -> dict[int, int]:
+    """Return the number of categories of each categorical column, by its position.
+
+    Raises
+    ------
+    DataError
+        A categorical column is not among the features.
+    """
+    return {
+        _positions(schema, [name], "data.schema.categorical")[0]: len(values)
+        for name, values in schema.categories.items()
+    }
 
 
 def _contradictions(schema: DataSchema, threat: ThreatModel) -> None:
@@ -100,14 +111,14 @@ def check_groups(schema: DataSchema, threat: ThreatModel, rows: Array) -> None:
         if other.any():
             row, place = (int(found) for found in np.argwhere(other)[0])
             raise DataError(
-                f"{where}: column {list(names)[place]!r} holds {members[row, place]:g} in row "
-                f"{row}; the columns of a group hold 0 or 1"
+                f"{where}: column {list(names)[place]!r} holds {members[row, place]:g}; the "
+                "columns of a group hold 0 or 1"
             )
         count = int((members.sum(axis=1) != 1).sum())
         if count:
             raise DataError(
                 f"{where}: {', '.join(names)} do not add up to 1 in {count:,} of {len(rows):,} "
-                "training rows; name all columns of the group, of which one is 1"
+                "rows; name all columns of the group, of which one is 1"
             )
 
 

@@ -158,7 +158,7 @@ def test_of_a_threat_that_freezes_everything_nothing_is_left() -> None:
     [
         ({"frozen": ("age",)}, r"threats\.t\.frozen names 'age'"),
         ({"one_hot": (("f0", "f1"),)}, r"threats\.t\.one_hot: column 'f\d' holds \d"),
-        ({"one_hot": (("f2", "f3"),)}, r"f2, f3 do not add up to 1 in \d+ of 20 training rows"),
+        ({"one_hot": (("f2", "f3"),)}, r"f2, f3 do not add up to 1 in \d+ of 20 rows"),
         ({"increase": ("f0",), "decrease": ("f0",)}, "'f0' may only grow and may only shrink"),
     ],
 )
