@@ -7,6 +7,7 @@ identifier. For streams that means to compress them twice, which takes longer th
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -75,11 +76,18 @@ def make_once(_document: object, pdf: Any) -> None:
     pdf.add_object = add_packed
 
 
+def commands_of(items: Sequence[Any]) -> bytes:
+    """Return the content of a stream of these items."""
+    import pydyf
+
+    content = bytes(pydyf.Stream(items).data).partition(b"stream\n")[2]
+    return content.removesuffix(b"\nendstream")
+
+
 def _bytes(made: Any, stream: Any) -> bytes:
     if not isinstance(made, stream):
         return bytes(made.data)
     if not made.compress:
         return bytes(stream(made.stream, made.extra).data)
-    content = bytes(stream(made.stream).data).partition(b"stream\n")[2]
-    packed = zlib.compress(content.removesuffix(b"\nendstream"), _LEVEL)
+    packed = zlib.compress(commands_of(made.stream), _LEVEL)
     return bytes(stream([packed], {**made.extra, "Filter": "/FlateDecode"}).data)

@@ -18,16 +18,18 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from robreport.report import pdf_page, print_svg
+from robreport.report import pdf_page, pdf_painters, print_svg
+from robreport.report.lifeline import die_with_parent
 from robreport.report.pdf_job import PdfJob, read_job, write_parts
 from robreport.report.pdf_lengths import resolve_once
-from robreport.report.pdf_lines import copy_set_up, keep_lines
+from robreport.report.pdf_letters import measure_once
+from robreport.report.pdf_lines import copy_set_up, keep_lines, set_once, share
 from robreport.report.pdf_objects import list_pages_once, make_once
 from robreport.report.pdf_quick import answer_quickly
 
 
-def typeset(job: PdfJob) -> bytes:
-    """Return the PDF of a job.
+def typeset(job: PdfJob, painters: int = 1) -> bytes:
+    """Return the PDF of a job, whose pages this many processes paint.
 
     Raises
     ------
@@ -35,6 +37,7 @@ def typeset(job: PdfJob) -> bytes:
         WeasyPrint's libraries are missing.
     """
     weasyprint = import_weasyprint()
+    measure_once()
     with _source_date(job.finished), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         fetcher = closed_fetcher(weasyprint, job)
@@ -45,18 +48,28 @@ def typeset(job: PdfJob) -> bytes:
         style = weasyprint.CSS(
             string=job.faces + job.rules + more, font_config=configuration, url_fetcher=fetcher
         )
-        output: bytes = source.write_pdf(
-            stylesheets=[style],
-            font_config=configuration,
-            pdf_variant="pdf/a-3a",
-            attachments=_attachments(weasyprint, job),
-            finisher=make_once,
-        )
+        share(configuration, job.rules + more + job.page)
+        options = {
+            "stylesheets": [style],
+            "pdf_variant": "pdf/a-3a",
+            "attachments": _attachments(weasyprint, job),
+        }
+        document = source.render(font_config=configuration, **options)
+        with pdf_painters.shared(document.pages, painters):
+            output: bytes = document.write_pdf(finisher=make_once, **options)
     return output
 
 
 def import_weasyprint() -> Any:
     """Return the library; OSError where Pango is missing."""
+    try:
+        with _known_by_their_names():
+            return _import_weasyprint()
+    except OSError:
+        return _import_weasyprint()
+
+
+def _import_weasyprint() -> Any:
     with warnings.catch_warnings():
         # it announces that a library will be needed by some later version
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -64,6 +77,23 @@ def import_weasyprint() -> Any:
         import weasyprint.html
         import weasyprint.text.fonts
     return weasyprint
+
+
+@contextmanager
+def _known_by_their_names() -> Iterator[None]:
+    """Have native libraries looked for by the names that WeasyPrint gives, the linker's among them.
+
+    For each name that the linker does not know, Python would ask other programs (``ldconfig``,
+    a compiler): twenty times and for a quarter of a second or more in all.
+    """
+    import ctypes.util
+
+    look = ctypes.util.find_library
+    ctypes.util.find_library = lambda name: None
+    try:
+        yield
+    finally:
+        ctypes.util.find_library = look
 
 
 @contextmanager
@@ -144,7 +174,7 @@ _FIRST = PdfJob(
 
 def main() -> None:
     """Answer each job of standard input with ``pdf``, ``missing`` or ``fault`` and its bytes."""
-    _die_with_parent()
+    die_with_parent()
     # Ctrl-C is for the asking process, which ends this one or lets it finish
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # whatever a library prints must not mix with the answers
@@ -156,6 +186,7 @@ def main() -> None:
     with suppress(Exception):
         list_pages_once()
         keep_lines()
+        set_once()
         copy_set_up()
         resolve_once()
         answer_quickly()
@@ -176,18 +207,9 @@ def _answer(job: PdfJob) -> tuple[bytes, bytes]:
         lines = str(error).splitlines()
         return b"missing", (lines[0] if lines else type(error).__name__).encode()
     try:
-        return b"pdf", typeset(job)
+        return b"pdf", typeset(job, pdf_painters.hands())
     except Exception as error:  # noqa: BLE001 - of anybody's theme; the asker says what it was
         return b"fault", f"{type(error).__name__}: {error}".encode("utf-8", "replace")
-
-
-def _die_with_parent() -> None:
-    """Ask Linux to end this process when its parent ends, even in the middle of a page."""
-    if sys.platform == "linux":
-        with suppress(Exception):
-            import ctypes
-
-            ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ _BAR = re.compile(r"M0,0h([\d.]+)v([\d.]+)h-\1Z")
 _FILL = re.compile(r"url\(#([\w-]+)\)")
 _RGB = re.compile(r"rgb\((\d+), ?(\d+), ?(\d+)\)")
 _BANDS = 48
+_PAINTS = ("fill", "stroke", "fill-opacity", "stroke-opacity")
+_OPAQUE = re.compile(r"\w+|#[0-9a-fA-F]{3}|#[0-9a-fA-F]{6}|rgb\([^()/]*\)")
 _LINED = frozenset({"path", "line", "rect", "circle", "ellipse", "polygon", "polyline"})
 
 Advances = Callable[[str, int], list[float] | None]
@@ -125,7 +127,7 @@ def _between(at: float, stops: list[tuple[float, list[int]]], part: int) -> floa
 
 def _simplify(parent: ET.Element, inherited: Mapping[str, str], advances: Advances) -> None:
     painted = dict(inherited)
-    painted.update({key: parent.attrib[key] for key in ("fill", "stroke") if key in parent.attrib})
+    painted.update({key: parent.attrib[key] for key in _PAINTS if key in parent.attrib})
     kept: list[ET.Element] = []
     for child in parent:
         name = child.tag.rpartition("}")[2]
@@ -135,6 +137,8 @@ def _simplify(parent: ET.Element, inherited: Mapping[str, str], advances: Advanc
             continue
         if name in _LINED and _unseen(child, painted):
             continue
+        if name in _LINED:
+            _pale(child, painted)
         if name == "g":
             if child.get("transform") in ("translate(0,0)", "translate(0, 0)"):
                 del child.attrib["transform"]
@@ -181,6 +185,21 @@ def _unseen(shape: ET.Element, painted: Mapping[str, str]) -> bool:
     fill = shape.get("fill", painted.get("fill", "black"))
     stroke = shape.get("stroke", painted.get("stroke", "none"))
     return fill == stroke == "none" and "id" not in shape.attrib
+
+
+def _pale(shape: ET.Element, painted: Mapping[str, str]) -> None:
+    """Make the opacity of a shape with one paint that of its paint, which needs no group."""
+    paints = [
+        (kind, paint)
+        for kind, default in (("fill", "black"), ("stroke", "none"))
+        if (paint := shape.get(kind, painted.get(kind, default))) != "none"
+    ]
+    if "opacity" not in shape.attrib or len(paints) != 1 or "style" in shape.attrib:
+        return
+    ((kind, paint),) = paints
+    own = f"{kind}-opacity"
+    if own not in {**painted, **shape.attrib} and _OPAQUE.fullmatch(paint):
+        shape.set(own, shape.attrib.pop("opacity"))
 
 
 def _aligned(text: ET.Element, advances: Advances) -> ET.Element:

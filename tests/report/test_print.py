@@ -117,6 +117,37 @@ def test_what_nobody_sees_goes_and_what_is_referred_to_stays() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("shape", "made"),
+    [
+        ('<path d="M1" opacity="0.5" />', '<path d="M1" fill-opacity="0.5" />'),
+        ('<g stroke="red" fill="none"><path d="M1" opacity="0.5" /></g>',
+         '<g stroke="red" fill="none"><path d="M1" stroke-opacity="0.5" /></g>'),
+        ('<path d="M1" fill="rgb(1, 2, 3)" stroke="none" opacity=".5" />',
+         '<path d="M1" fill="rgb(1, 2, 3)" stroke="none" fill-opacity=".5" />'),
+    ],
+)  # fmt: skip
+def test_the_opacity_of_a_shape_of_one_paint_is_its_paints(shape: str, made: str) -> None:
+    assert printed(shape) == made
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        '<path d="M1" stroke="red" opacity="0.5" />',
+        '<g stroke="red"><path d="M1" opacity="0.5" /></g>',
+        '<g fill-opacity="0.5"><path d="M1" opacity="0.5" /></g>',
+        '<path d="M1" fill-opacity="0.5" opacity="0.5" />',
+        '<path d="M1" fill="rgba(1, 2, 3, 0.5)" opacity="0.5" />',
+        '<path d="M1" fill="#12345678" opacity="0.5" />',
+        '<path d="M1" fill="url(#a)" opacity="0.5" />',
+        '<g opacity="0.5"><path d="M1" /></g>',
+    ],
+)
+def test_what_overlaps_within_itself_keeps_its_opacity(shape: str) -> None:
+    assert printed(shape) == shape
+
+
 def test_a_ramp_of_colours_becomes_bands_from_its_first_colour_to_its_last() -> None:
     ramp = (
         '<svg xmlns="http://www.w3.org/2000/svg"><defs><linearGradient id="r" x1="0" x2="1" y1="0" '
