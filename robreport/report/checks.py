@@ -42,7 +42,8 @@ def checks_table(entry: Entry, anchors: Anchors) -> TableBlock | None:
         title=f"Checks on the measurement: {count}",
         columns=_COLUMNS,
         rows=tuple(rows),
-        caption="A check that fails makes a pass inconclusive.",
+        caption="A check that fails makes a pass inconclusive; one without which no number counts, "
+        "such as that the output is deterministic, makes a fail inconclusive too.",
     )
 
 

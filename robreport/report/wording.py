@@ -19,7 +19,8 @@ WORST_FIRST = (
 SEVERITIES = ("high", "medium", "low")
 
 STATUS_HELP: Mapping[Status, str] = {
-    Status.PASS: "the whole interval meets the requirement",
+    Status.PASS: "the whole interval meets the requirement; of an upper bound such as robust "
+    "accuracy: what was run does not refute it",
     Status.WARN: "a wish that was declared as a warning is not met",
     Status.FAIL: "the whole interval misses the requirement",
     Status.INCONCLUSIVE: "the evidence does not decide the requirement",

@@ -31,7 +31,8 @@ def answer(campaign: Campaign, threats: Sequence[ThreatModel], clean: Scalar) ->
             for t in threats]  # fmt: skip
     last.sort(key=lambda p: p.robust.value or 0.0)
     parts = [_part(p) for p in last[:3]]
-    more = f", and no less under {len(last) - 3} more" if len(last) > 3 else ""
+    others = f"{len(last) - 3} more threats leave" if len(last) > 4 else "one more threat leaves"
+    more = f"; {others} no less" if len(last) > 3 else ""
     return f"Under attack at most {_listed(parts)}{more}; {without}."
 
 

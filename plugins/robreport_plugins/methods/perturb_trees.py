@@ -25,7 +25,12 @@ _MOVES = 20_000
 
 
 def nearest_other_leaf(
-    ensemble: TreeEnsemble, space: Space, x: Rows, y: npt.ArrayLike, norm: Norm
+    ensemble: TreeEnsemble,
+    space: Space,
+    x: Rows,
+    y: npt.ArrayLike,
+    norm: Norm,
+    aim: npt.ArrayLike | None = None,
 ) -> tuple[Rows, Floats]:
     """Return the nearest rows that one tree puts into another class, and how far they are.
 
@@ -40,12 +45,14 @@ def nearest_other_leaf(
         The classes that the tree should give.
     norm : Norm
         L0, L1, L2 or Linf, in the units of the space.
+    aim : array (n,) of int or None
+        The class that each row is to be put into; None for any but that of `y`.
 
     Returns
     -------
     x_adv : array (n, *shape)
-        In x's own type; x itself where the tree gives another class already, or where no leaf of
-        another class can be reached.
+        In x's own type; x itself where the tree gives such a class already, or where no such leaf
+        can be reached.
     size : array (n,) float64
         Exactly minimal over all rows of x's type that the space allows; infinite where no leaf
         can be reached, and for rows with missing values, of which a change has no size.
@@ -68,9 +75,10 @@ def nearest_other_leaf(
     leaves = leaves_of(cells, ensemble.n_features, ways.group)
     given = _classes(ensemble, cells.value[leaves.node], cells.output[0])
     least, found = np.empty(len(ways.x)), ways.x.copy()
-    room = ways.room(cells, _labels(y, len(x)), norm)
+    goal = _goals(y, aim, len(x))
+    room = ways.room(cells, goal, norm)
     _kernels.nearest_leaves(room, _leaves(leaves, given), least, found)
-    return _confirmed(ensemble, space, ways, x, y, found, np.isfinite(least), norm)
+    return _confirmed(ensemble, space, ways, x, goal, found, np.isfinite(least), norm)
 
 
 def smallest_in_cells(
@@ -81,6 +89,7 @@ def smallest_in_cells(
     norm: Norm,
     reference: Rows,
     *,
+    aim: npt.ArrayLike | None = None,
     starts: int = 2,
     tries: int = 100,
     kicks: int = 16,
@@ -92,7 +101,7 @@ def smallest_in_cells(
     ----------
     ensemble : TreeEnsemble
         A classifier of any number of trees.
-    space, x, y, norm
+    space, x, y, norm, aim
         As for `nearest_other_leaf`.
     reference : array (m, *shape)
         Rows of the data; those that the ensemble puts into other classes are where a search
@@ -111,7 +120,7 @@ def smallest_in_cells(
     Returns
     -------
     x_adv : array (n, *shape)
-        In x's own type; x itself where another class is given already, or none was found.
+        In x's own type; x itself where such a class is given already, or none was found.
     size : array (n,) float64
         An upper bound on the smallest change; infinite where none was found.
 
@@ -138,19 +147,19 @@ def smallest_in_cells(
             f"and {kicks}"
         )
     ways = _Ways(ensemble, space, x)
-    labels = _labels(y, len(x))
+    goal = _goals(y, aim, len(x))
     cells = cells_of(ensemble, x.dtype)
     base = np.asarray(reference, dtype=x.dtype).reshape(len(reference), ensemble.n_features)
     base = base[np.isfinite(base).all(axis=1)]
-    near = _nearest(space, ways, ensemble.predict(base), base, labels, norm, tries)
+    near = _nearest(space, ways, ensemble.predict(base), base, goal, norm, tries)
     least, found = np.empty(len(ways.x)), ways.x.copy()
-    case = _case(ensemble, cells, ways, labels, norm, steps)
+    case = _case(ensemble, cells, ways, goal, norm, steps)
     _kernels.search(
         case, near, cells.locate(base), ways.choices(base), starts,
         _states(case, 4), _records(_kernels.MOVE, _MOVES), _records(_kernels.TRADE, kicks),
         least, found,
     )  # fmt: skip
-    return _confirmed(ensemble, space, ways, x, y, found, np.isfinite(least), norm)
+    return _confirmed(ensemble, space, ways, x, goal, found, np.isfinite(least), norm)
 
 
 class _Ways:
@@ -188,8 +197,8 @@ class _Ways:
         self.group_member = self.group_member.astype(np.int64)
         self.groups = space.groups
 
-    def room(self, cells: Cells, y: Ints, norm: Norm) -> _kernels.Room:
-        """Return the rows, of the classes `y`, as the kernels read them."""
+    def room(self, cells: Cells, goal: Ints, norm: Norm) -> _kernels.Room:
+        """Return the rows and their goals as the kernels read them."""
         d = len(self.unit)
         zero, one = (cells.locate(np.full((1, d), value, dtype=self.dtype))[0] for value in (0, 1))
         return _kernels.Room(
@@ -201,7 +210,7 @@ class _Ways:
                 _kernels.FEATURE, d, unit=self.unit, kind=self.kind, group=self.group,
                 start=cells.start[:-1], cells=np.diff(cells.start), zero=zero, one=one,
             ),
-            group_start=self.group_start, group_member=self.group_member, own=y,
+            group_start=self.group_start, group_member=self.group_member, goal=goal,
             norm=_NUMBERS[norm],
         )  # fmt: skip
 
@@ -230,11 +239,17 @@ def _within(ends: Floats, dtype: np.dtype[np.floating], side: int) -> Floats:
     return np.where(beyond, np.nextafter(cast, dtype.type(side * np.inf)), cast).astype(np.float64)
 
 
-def _labels(y: npt.ArrayLike, n: int) -> Ints:
-    labels = np.asarray(y)
+def _goals(y: npt.ArrayLike, aim: npt.ArrayLike | None, n: int) -> Ints:
+    """Return the class that each row is to leave, or -1 - c for the class c that it is to reach."""
+    labels = np.asarray(y if aim is None else aim)
     if labels.shape != (n,) or labels.dtype.kind not in "iu":
         raise ValueError(f"labels are {n} whole numbers, found {labels.dtype} {labels.shape}")
-    return labels.astype(np.int64)
+    return labels.astype(np.int64) if aim is None else -1 - labels.astype(np.int64)
+
+
+def _reached(goal: Ints, given: Ints) -> npt.NDArray[np.bool_]:
+    """Return whether classes are those that are looked for."""
+    return np.asarray(np.where(goal < 0, given == -1 - goal, given != goal))
 
 
 def _classes(ensemble: TreeEnsemble, value: Floats, output: int) -> Ints:
@@ -275,7 +290,7 @@ def _leaves(leaves: Leaves, given: Ints) -> _kernels.Leaves:
 
 
 def _case(
-    ensemble: TreeEnsemble, cells: Cells, ways: _Ways, y: Ints, norm: Norm, steps: int
+    ensemble: TreeEnsemble, cells: Cells, ways: _Ways, goal: Ints, norm: Norm, steps: int
 ) -> _kernels.Case:
     kind = np.dtype(ensemble.sum_dtype)
     shares = np.ones(ensemble.n_outputs)
@@ -301,7 +316,7 @@ def _case(
         outputs=_records(_kernels.OUTPUT, len(base), offset=base, share=shares),
         order=_order(ensemble), single=kind == np.float32, binary=ensemble.link == "sigmoid",
         doubt=float(doubt), coordinate=ways.coordinates(cells), steps=steps,
-        **ways.room(cells, y, norm)._asdict(),
+        **ways.room(cells, goal, norm)._asdict(),
     )  # fmt: skip
 
 
@@ -317,19 +332,19 @@ def _states(case: _kernels.Case, number: int) -> _kernels.State:
 
 
 def _nearest(
-    space: Space, ways: _Ways, given: Ints, base: Rows, y: Ints, norm: Norm, tries: int
+    space: Space, ways: _Ways, given: Ints, base: Rows, goal: Ints, norm: Norm, tries: int
 ) -> Ints:
-    """Return the numbers of the nearest rows of another class ``(n, tries)``, -1 for none."""
+    """Return the numbers of the nearest rows that are at the goal ``(n, tries)``, -1 for none."""
     wide = min(tries, len(base))
-    near = np.full((len(y), wide), -1, dtype=np.int64)
+    near = np.full((len(goal), wide), -1, dtype=np.int64)
     if not wide:
         return near
     rows = max(1, _BLOCK // max(1, base.size))
-    for start in range(0, len(y), rows):
-        stop = min(len(y), start + rows)
+    for start in range(0, len(goal), rows):
+        stop = min(len(goal), start + rows)
         own = np.repeat(ways.x[start:stop], len(base), axis=0)
         far = space.sizes(own, np.tile(base, (stop - start, 1)), norm).reshape(-1, len(base))
-        far = np.where(given[None] == y[start:stop, None], np.inf, far)
+        far = np.where(_reached(goal[start:stop, None], given[None]), far, np.inf)
         order = np.argsort(far, axis=1, kind="stable")[:, :wide]
         near[start:stop] = np.where(np.isinf(np.take_along_axis(far, order, axis=1)), -1, order)
     return near
@@ -340,19 +355,19 @@ def _confirmed(
     space: Space,
     ways: _Ways,
     x: Rows,
-    y: npt.ArrayLike,
+    goal: Ints,
     found: Floats,
     claimed: npt.NDArray[np.bool_],
     norm: Norm,
 ) -> tuple[Rows, Floats]:
-    """Return only what the ensemble itself gives another class, with the space's own sizes."""
+    """Return only what the ensemble itself puts at the goal, with the space's own sizes."""
     x_adv = found.astype(x.dtype).reshape(x.shape)
     claimed = claimed & ways.sound
     x_adv[~claimed] = x[~claimed]
     good = claimed.copy()
     if claimed.any():
         given = ensemble.predict(x_adv[claimed])
-        good[claimed] = given != np.asarray(y)[claimed]
+        good[claimed] = _reached(goal[claimed], given)
         good[claimed] &= space.valid(x[claimed], x_adv[claimed])
     x_adv[~good] = x[~good]
     if not len(x):

@@ -166,7 +166,7 @@ def most_exposed(
     grid = grid.reshape(lines, columns, *shape)
     grid = grid[:, :, 0] if shape[0] == 1 else np.moveaxis(grid, 2, -1)
     labels = [
-        f"{int(train.index[row]):,}: {names[int(train.labels[row])]}" for row in rows.tolist()
+        f"{int(train.index[row]):,}:\u00a0{names[int(train.labels[row])]}" for row in rows.tolist()
     ] + [""] * (lines * columns - rows.size)
     return ImageGrid(
         title="The most exposed training records",

@@ -34,7 +34,7 @@ def most_exposed(
         interval = spread.of_record(i)
         score = float(scores[i])
         ends = [score, None, None] if interval is None else [score, interval.low, interval.high]
-        rows.append((rank, f"{int(index[i]):,}: {names[int(y[i])]}", ends))
+        rows.append((rank, f"{int(index[i]):,}:\u00a0{names[int(y[i])]}", ends))
     return Table(
         title="The most exposed training records",
         columns=(

@@ -95,7 +95,7 @@ def test_the_list_of_exposed_records_names_rows_of_the_source() -> None:
     top, names = np.argsort(-scores, kind="stable")[:5], result.tables["per_class"].rows
     labels = result.arrays["label"]
     assert [row[:2] for row in rows] == [
-        (rank, f"{record[i]}: {names[labels[i]][0]}") for rank, i in enumerate(top, start=1)
+        (rank, f"{record[i]}:\u00a0{names[labels[i]][0]}") for rank, i in enumerate(top, start=1)
     ]
     assert [row[2][0] for row in rows] == sorted(scores, reverse=True)[:5]
     assert all(row[2][1] <= row[2][0] <= row[2][2] for row in rows)

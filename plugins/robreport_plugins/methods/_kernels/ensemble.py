@@ -1,10 +1,11 @@
-"""What an ensemble says of a state: its leaves, its scores, and by how much another class leads."""
+"""What an ensemble says of a state: its leaves, its scores, and by how much a wrong class leads."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from robreport_plugins.methods._kernels.compiled import entry, within
+from robreport_plugins.methods._kernels.goals import reached
 from robreport_plugins.methods._kernels.structures import Case, Floats, Ints, State
 
 
@@ -61,26 +62,29 @@ def _rounded(case: Case, value: float) -> float:
 
 @within
 def margin(case: Case, state: State) -> float:
-    """Return by how much the best other class leads the own one."""
-    total, own = state.total, case.own[state.progress[0].row]
+    """Return by how much the class that is wanted leads, or the best other than the own one."""
+    total, goal = state.total, case.goal[state.progress[0].row]
+    aimed = goal < 0
+    one = -1 - goal if aimed else goal
     if case.binary:
-        return float(-total[0] if own == 1 else total[0])
+        return float(total[0] if (one == 1) == aimed else -total[0])
     best = -np.inf
     for i in range(case.order.size):
         o = case.order[i]
-        if o != own and total[o] > best:
+        if o != one and total[o] > best:
             best = total[o]
-    return float(best - total[own])
+    return float(total[one] - best if aimed else best - total[one])
 
 
 @within
 def fooled(case: Case, state: State) -> bool:
-    """Return whether the ensemble gives another class in this state."""
+    """Return whether the ensemble gives a class that is looked for in this state."""
     lead = margin(case, state)
     if abs(lead) > case.doubt:
         return bool(lead > 0)
     # so near to zero only the sum as the library forms it can tell
-    return bool(add_up(case, state.leaf, state.exact) != case.own[state.progress[0].row])
+    given = add_up(case, state.leaf, state.exact)
+    return reached(case.goal[state.progress[0].row], given)
 
 
 @within

@@ -1,10 +1,11 @@
-"""The nearest leaf of one tree that gives another class."""
+"""The nearest leaf of one tree that gives a class that is looked for."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from robreport_plugins.methods._kernels.compiled import entry, within
+from robreport_plugins.methods._kernels.goals import reached
 from robreport_plugins.methods._kernels.places import (
     choice_fits,
     members_of,
@@ -18,7 +19,7 @@ from robreport_plugins.methods._kernels.structures import STAY, Floats, Ints, Le
 
 @entry
 def nearest_leaves(room: Room, leaves: Leaves, best: Floats, x_adv: Floats) -> None:
-    """Fill ``best (n,)`` with the least weight of a leaf of another class, ``x_adv`` with its row.
+    """Fill ``best (n,)`` with the least weight of such a leaf, ``x_adv`` with its row.
 
     Leaf l asks the features ``asked[start[l] : start[l + 1]]``, those of a group one after the
     other, to lie in one of the stretches ``stretch_start[i] : stretch_start[i + 1]``. `x_adv` comes
@@ -28,7 +29,7 @@ def nearest_leaves(room: Room, leaves: Leaves, best: Floats, x_adv: Floats) -> N
         best[row] = np.inf
         nearest = leaves.given.size
         for leaf in range(leaves.given.size):
-            if leaves.given[leaf] == room.own[row]:
+            if not reached(room.goal[row], leaves.given[leaf]):
                 continue
             weight = 0.0
             i, end = leaves.start[leaf], leaves.start[leaf + 1]

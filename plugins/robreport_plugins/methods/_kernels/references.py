@@ -55,7 +55,7 @@ def _case_of(fields: Any) -> Callable[..., Any]:
             fields.coordinate, fields.spots, fields.features,
         )  # fmt: skip
         case.group_start, case.group_member = fields.group_start, fields.group_member
-        case.own, case.norm, case.steps = fields.own, fields.norm, fields.steps
+        case.goal, case.norm, case.steps = fields.goal, fields.norm, fields.steps
         return case
 
     return make

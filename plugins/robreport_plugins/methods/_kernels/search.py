@@ -7,6 +7,7 @@ import numpy as np
 from robreport_plugins.methods._kernels.compiled import entry, within
 from robreport_plugins.methods._kernels.descents import improve, shrink
 from robreport_plugins.methods._kernels.ensemble import add_up, descend, fooled, refresh
+from robreport_plugins.methods._kernels.goals import reached
 from robreport_plugins.methods._kernels.moves import ascend, repair
 from robreport_plugins.methods._kernels.options import go_to, keep, members_at, reach
 from robreport_plugins.methods._kernels.places import write_choice
@@ -34,7 +35,7 @@ def search(
     best: Floats,
     x_adv: Floats,
 ) -> None:
-    """Fill ``best (n,)`` with the least weight found for another class, ``x_adv`` with its rows.
+    """Fill ``best (n,)`` with the least weight found, ``x_adv`` with its rows.
 
     ``near (n, m)`` numbers the reference rows to start from, -1 for none, in the order in which
     they are tried; ``reference (r, d)`` holds their cells and ``choices (r, groups)`` the member
@@ -49,7 +50,7 @@ def search(
         state.progress[0].row = i
         best[i] = np.inf
         _begin(case, origin, i)
-        if add_up(case, origin.leaf, origin.total) != case.own[i]:
+        if reached(case.goal[i], add_up(case, origin.leaf, origin.total)):
             best[i] = 0.0
             continue
         left = starts
@@ -62,13 +63,13 @@ def search(
             if not last:
                 go_to(case, state, reference[near[i, attempt]], choices[near[i, attempt]])
                 refresh(case, state)
-                reached = fooled(case, state)
+                arrived = fooled(case, state)
             # from the input outwards
             elif case.norm == 3:
-                reached = ascend(case, state, best[i], moves)
+                arrived = ascend(case, state, best[i], moves)
             else:
-                reached = repair(case, state, best[i], moves, case.coordinate.size)
-            if not reached:
+                arrived = repair(case, state, best[i], moves, case.coordinate.size)
+            if not arrived:
                 continue
             left -= 1
             if case.norm == 3:

@@ -57,14 +57,15 @@ class Room(NamedTuple):
     """Rows, and where each of their features may go.
 
     ``spots (n, d)`` are `SPOT`, ``features (d,)`` are `FEATURE`; group g has the members
-    ``group_member[group_start[g] : group_start[g + 1]]``; ``own (n,)`` are the rows' classes.
+    ``group_member[group_start[g] : group_start[g + 1]]``; ``goal (n,)`` is the
+    class that a row is to leave, or -1 - c for the class c that it is to reach.
     """
 
     spots: Records
     features: Records
     group_start: Ints
     group_member: Ints
-    own: Ints
+    goal: Ints
     norm: int
 
 
@@ -104,7 +105,7 @@ class Case(NamedTuple):
     features: Records
     group_start: Ints
     group_member: Ints
-    own: Ints
+    goal: Ints
     norm: int
     steps: int
 
