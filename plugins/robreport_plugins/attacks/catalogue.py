@@ -159,7 +159,7 @@ CATALOGUE: dict[str, Attack] = {
                aims=True, table_norms=frozenset({Norm.L0})),
         Attack(name="trees", title="Tree geometry", norms=frozenset(Norm), sees="trees",
                kind="minimal", run=_late("robreport_plugins.attacks.tree_box", "trees"),
-               budget=_once),
+               budget=_once, aims=True),
         Attack(name="noise", title="Noise", norms=_CONVEX, sees="decisions", kind="noise",
                run=_black("noise"), budget=lambda params: (1, params.noise_tries)),
     )

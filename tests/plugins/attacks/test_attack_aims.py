@@ -104,6 +104,28 @@ def _values(spec):
     return found
 
 
+def test_a_targeted_threat_reaches_every_leaf_of_trees_that_its_radius_allows():
+    x = np.random.default_rng(2).uniform(size=(80, 2))
+    stumps = StumpForest.fitted(x, x[:, 0] > 0.5, outputs=2, task="classification")
+    y = np.asarray(stumps.predict(x))
+    offers = Needs.LABELS | Needs.CLASSIFICATION | Needs.PROBABILITIES | Needs.TREES
+    result = audit(
+        bundle_of(stumps, x, y, offers=offers), threat(Norm.Linf, 0.1, goal="targeted"),
+        attacks=["trees"],
+    )  # fmt: skip
+    drawn = {(c["true"], c["label"]): c["count"]
+             for c in _values(result.figures["targets.t"].spec)}  # fmt: skip
+    # whatever a stump asks for, a grid of changes finds nearly all that can be moved
+    steps = np.linspace(-0.1, 0.1, 201)
+    moved = np.zeros(len(x), dtype=bool)
+    for change in product(steps, (-0.1, -0.05, 0.0, 0.05, 0.1)):
+        moved |= np.asarray(stumps.predict(np.clip(x + change, 0, 1))) != y
+    assert moved.any()
+    assert not moved.all()
+    for i in (0, 1):
+        assert drawn[str(i), str(1 - i)] == moved[y == i].sum()
+
+
 def test_an_attack_that_cannot_aim_is_left_out():
     oracle, x, y = linear()
     with pytest.raises(SkipMetric, match=r"Noise \(cannot aim at a class\)"):
