@@ -12,7 +12,7 @@ from robreport.bundle import DataSchema, Needs
 from robreport.cache import Cache, digest
 from robreport.codec import adapter, from_json, plain, to_json
 from robreport.environment import NUMERICAL, find_device, plugin_digest, versions
-from robreport.errors import ModelError
+from robreport.errors import ModelError, SpecError
 from robreport.isolation import Crashed, Workshop
 from robreport.jobs import Listener, gather, make_job
 from robreport.modelfile import code_digest, file_digest
@@ -20,6 +20,7 @@ from robreport.offers import data_offers, missing_needs
 from robreport.outcome import ModelFacts, SplitFacts
 from robreport.planned import Plan, PlannedModel, Unit
 from robreport.splits import decode_splits
+from robreport.threat_columns import column_problems
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,9 +96,18 @@ def prepare(
     """Load all splits in one process, then probe the models, several at a time.
 
     A model that was probed before with the same file, options, data and code is not loaded again.
+
+    Raises
+    ------
+    SpecError
+        A threat names columns that the data lack.
     """
     device = find_device(plan.spec.execution.device)
     decoded = decode_splits(plan, workshop, folder, cache, listen)
+    if decoded.schema is not None:
+        problems = column_problems(plan.spec.threats, decoded.schema)
+        if problems:
+            raise SpecError(problems, plan.spec.source)
     offers = Needs.NONE
     if plan.spec.data is not None:
         usable = {role: facts for role, facts in decoded.facts.items() if not facts.problem}

@@ -14,6 +14,9 @@ from robreport_plugins.methods.perturb import Attempt
 if TYPE_CHECKING:
     from robreport_plugins.attacks.params import SuiteParams
 
+# Changes of one feature that are tried for an input; where there are more, a random part.
+_MOST_SINGLES = 600
+
 
 def square(case: Case, params: SuiteParams) -> Attempt:
     """Random search over squares of pixels, or sets of features."""
@@ -44,6 +47,19 @@ def search(case: Case, params: SuiteParams) -> Attempt:
         case.target.scores, case.space, case.data, case.target.y[case.rows], norm=case.norm,
         eps=case.eps, reference=case.target.starts, rng=_rng(case),
         restarts=params.restarts, aim=case.aim,
+    )  # fmt: skip
+    return case.exact(found.x_adv, found.claimed, found.queries)
+
+
+def draws(case: Case, params: SuiteParams) -> Attempt:
+    """Every change of one feature, then random changes of several, of tables: by classes alone."""
+    from robreport_plugins.methods.perturb_search import greedy_search
+
+    singles = min(_MOST_SINGLES, params.queries * 3 // 4)
+    found = greedy_search(
+        case.target.decisions, case.space, case.data, case.target.y[case.rows], norm=case.norm,
+        eps=case.eps, reference=case.target.starts, rng=_rng(case), steps=1, restarts=0,
+        width=max(1, singles), tries=params.queries - singles, aim=case.aim,
     )  # fmt: skip
     return case.exact(found.x_adv, found.claimed, found.queries)
 

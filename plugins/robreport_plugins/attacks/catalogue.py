@@ -154,6 +154,9 @@ CATALOGUE: dict[str, Attack] = {
         Attack(name="hopskipjump", title="HopSkipJump", norms=frozenset({Norm.L2, Norm.Linf}),
                sees="decisions", kind="minimal", run=_black("hopskipjump"),
                budget=lambda params: (params.queries, 1)),
+        Attack(name="draws", title="Single and random changes", norms=frozenset(Norm),
+               sees="decisions", kind="search", run=_black("draws"),
+               budget=lambda params: (params.queries, 1), tables=True, aims=True),
         Attack(name="transfer", title="Transfer", norms=_CONVEX, sees="decisions",
                kind="search", run=_black("transfer"), budget=lambda params: (params.steps, 1),
                aims=True, table_norms=frozenset({Norm.L0})),
@@ -179,5 +182,5 @@ PUBLISHED: dict[str, tuple[tuple[str, int], ...]] = {
 }
 """What the attacks of a preset were published with (Croce and Hein, ICML 2020)."""
 
-LAST_RESORT = ("transfer", "hopskipjump")
+LAST_RESORT = ("draws", "transfer", "hopskipjump")
 """What ``default`` means for a model that gives classes and nothing else."""

@@ -57,8 +57,10 @@ def chosen(params: SuiteParams, target: Target, threat: ThreatModel) -> tuple[At
     Raises
     ------
     SkipMetric
-        None can be.
+        None can be, or there is nothing that an attacker may change.
     """
+    if target.space(threat).fixed.all():
+        raise SkipMetric("every feature is held fixed, so that there is nothing to attack")
     wanted = list(named(params))
     found = [attack for attack in wanted if not obstacle(attack, target, threat)]
     if "default" in params.attacks and all(attack.kind == "noise" for attack in found):

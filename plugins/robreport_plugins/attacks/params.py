@@ -63,8 +63,8 @@ class SuiteParams(Params):
     queries: Annotated[
         PositiveInt,
         Field(
-            description="most questions of each input, for square; of hopskipjump they set the "
-            "steps, which take more, and search does not use them"
+            description="most questions of each input, for square and draws; of hopskipjump they "
+            "set the steps, which take more, and search does not use them"
         ),
     ] = 1000
     surrogate_seed: Annotated[

@@ -35,6 +35,8 @@ Bools = npt.NDArray[np.bool_]
 _LEAST = 1e-12
 # Rows, at most, that searches begin from.
 _STARTS = 2000
+# Of them, those on which scores are held against classes.
+_LOOKED_AT = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,14 +140,18 @@ class Target:
         """Whether the model gives more than a class: logits or probabilities."""
         return self.module is not None or Needs.PROBABILITIES in self.offers
 
+    @property
+    def classes(self) -> int:
+        """How many classes there are for the model or the data."""
+        return max(2, self.schema.n_classes, self.model.n_outputs, int(self.y.max()) + 1)
+
     def surrogate(self, seed: int) -> torch.nn.Module:
         """Return a network fitted to what the model says of the training data, made once."""
         if seed not in self._surrogates:
             from robreport_plugins.methods.surrogate import fit_surrogate
 
-            classes = max(2, self.schema.n_classes, self.model.n_outputs, int(self.y.max()) + 1)
             fitted = fit_surrogate(
-                self.predict, self.reference, classes, seed=seed, codes=codes_of(self.schema)
+                self.predict, self.reference, self.classes, seed=seed, codes=codes_of(self.schema)
             )
             self._surrogates[seed] = fitted.to(self.device)
         return self._surrogates[seed]
@@ -202,7 +208,8 @@ class Target:
     def scores(self, x: Floats) -> npt.NDArray[np.float32]:
         """Return outputs ``(n, k)`` that are larger for likelier classes.
 
-        The module's logits where there is a module, else logarithms of probabilities.
+        The module's logits where there is a module, else logarithms of probabilities; that of the
+        class that the model gives is raised to the top where a model decides by something else.
 
         Raises
         ------
@@ -217,8 +224,12 @@ class Target:
                     inputs = torch.from_numpy(np.array(part, dtype=np.float32)).to(self.device)
                     out = self.module(inputs).float().cpu().numpy()
             else:
-                shares = np.asarray(self.model.predict_proba(part), dtype=np.float64)
-                out = np.log(np.maximum(shares, _LEAST)).astype(np.float32)
+                out = self._shares(part)
+                if not self._by_shares:
+                    # else an attack would take an input for broken that the model still gets right
+                    given = self.predict(part)[:, None]
+                    top = np.nextafter(out.max(axis=1, keepdims=True), np.float32(np.inf))
+                    np.put_along_axis(out, given, top, axis=1)
             if out.ndim != 2 or out.shape[0] != len(part) or out.shape[1] < 2:
                 raise ModelError(
                     f"the model's module returned shape {tuple(out.shape)} for {len(part)} "
@@ -226,6 +237,28 @@ class Target:
                 )
             parts.append(out)
         return np.concatenate(parts) if parts else np.zeros((0, 2), dtype=np.float32)
+
+    def decisions(self, x: Floats) -> npt.NDArray[np.float32]:
+        """Return ``(n, k)``: 1 for the class that the model gives, 0 for the others."""
+        given = self.predict(x)
+        return np.eye(max(self.classes, int(given.max(initial=0)) + 1), dtype=np.float32)[given]
+
+    def _shares(self, x: Floats) -> npt.NDArray[np.float32]:
+        shares = np.asarray(self.model.predict_proba(x), dtype=np.float64)
+        return np.asarray(np.log(np.maximum(shares, _LEAST)), dtype=np.float32)
+
+    @cached_property
+    def _by_shares(self) -> bool:
+        """Whether the model gives the class of its largest probability, as seen on the data."""
+        for rows in (self.x, self.starts[:_LOOKED_AT].astype(self.x.dtype)):
+            for start in range(0, len(rows), self.batch_size):
+                part = rows[start : start + self.batch_size]
+                out, given = self._shares(part), self.predict(part)
+                if out.ndim != 2 or given.max(initial=0) >= out.shape[1]:
+                    return True  # refused elsewhere
+                if (np.take_along_axis(out, given[:, None], axis=1)[:, 0] < out.max(axis=1)).any():
+                    return False
+        return True
 
     def outputs(self) -> npt.NDArray[np.float32] | None:
         """Return the scores of the inputs themselves; None of a model that gives classes only.

@@ -21,6 +21,8 @@ Scores = Callable[[Rows], npt.NDArray[np.floating]]
 _BLOCK = 4_000_000
 # A radius of no end, as what lands inside of it can still be counted.
 _FAR = 1e12
+# How many times the range of a column lies between it and a value that is far outside.
+_FAR_OUT = (1.0, 10.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,7 @@ def greedy_search(
     quantiles: int = 9,
     restarts: int = 2,
     width: int = 600,
+    tries: int = 0,
     shrink: bool = False,
     aim: int | None = None,
     onward: bool = False,
@@ -86,6 +89,9 @@ def greedy_search(
         Further starts, each part of the way to a random row of `reference`.
     width : int
         Changes that are looked at in a step for each row; where there are more, a random part.
+    tries : int
+        Random starts after those, of which only the start itself is looked at: for scores that
+        tell no more than the class.
     shrink : bool
         Make what was found smaller while the class stays wrong: with ``eps = inf`` an upper bound
         on the smallest change.
@@ -104,15 +110,16 @@ def greedy_search(
     Notes
     -----
     A step tries, for each feature by itself, the quantiles, the ends of its room, what is left of
-    the radius and parts of it, and its own old value, since that makes room for others; each
-    category, and each member of a group. Of all that is inside the ball and valid, the row takes
-    what brings it the largest margin ``max over j != y of s[j] - s[y]``, or with an aim a
+    the radius and parts of it, values far outside where neither room nor radius ends, and its own
+    old value, since that makes room for others; each category, and each member of a group. Of all
+    that is inside the ball and valid, the row takes what brings it the largest margin
+    ``max over j != y of s[j] - s[y]``, or with an aim a
     ``s[a] - max over j != a of s[j]``, until the wanted class leads or nothing gains.
     """
-    if steps < 1 or quantiles < 2 or restarts < 0 or width < 1 or not eps >= 0:
+    if steps < 1 or quantiles < 2 or min(restarts, tries) < 0 or width < 1 or not eps >= 0:
         raise ValueError(
-            "steps and width must be at least 1, quantiles 2, restarts and eps 0, found "
-            f"{steps}, {width}, {quantiles}, {restarts} and {eps}"
+            "steps and width must be at least 1, quantiles 2, restarts, tries and eps 0, found "
+            f"{steps}, {width}, {quantiles}, {restarts}, {tries} and {eps}"
         )
     hunt = _Hunt(scores, space, x, np.asarray(y, dtype=np.int64), norm, eps, rng, width, aim)
     hunt.values = _quantiles(reference, quantiles, x.dtype)
@@ -126,6 +133,14 @@ def greedy_search(
         found, hit = hunt.climb(left, begin, steps, onward=onward)
         kept = hit | (onward and start == 0)
         best[left[kept]] = found[kept]
+        claimed[left[hit]] = True
+    for _ in range(tries):
+        left = np.flatnonzero(~claimed)
+        if not len(left):
+            break
+        begin = hunt.scatter(left, reference)
+        hit = hunt.margins(begin, hunt.y[left]) > 0
+        best[left[hit]] = begin[hit]
         claimed[left[hit]] = True
     if shrink:
         won = np.flatnonzero(claimed)
@@ -252,7 +267,7 @@ class _Hunt:
         return best, values
 
     def _count(self, gain: bool) -> int:
-        plain = len(self.plain) * ((self.values.shape[0] + 9) if gain else 2)
+        plain = len(self.plain) * ((self.values.shape[0] + 13) if gain else 2)
         jumps = sum(self.space.codes.values()) + sum(len(g) + 1 for g in self.space.groups)
         return max(1, plain + jumps)
 
@@ -306,6 +321,8 @@ class _Hunt:
             # what the ball does not reach is tried at its edge
             options = [np.clip(v, own - reach, own + reach) for v in options]
             options += [low, high]
+            if np.isinf(reach).any() and not (np.isfinite(low).all() and np.isfinite(high).all()):
+                options += [np.broadcast_to(far, own.shape) for far in self._far(j)]
         columns, values = [], []
         whole = self.whole[j]
         for option in options:
@@ -322,6 +339,14 @@ class _Hunt:
         if not columns:
             return np.zeros(0, dtype=np.int64), np.zeros((len(x), 0))
         return np.concatenate(columns), np.concatenate(values, axis=1)
+
+    def _far(self, j: Ints) -> list[Floats]:
+        """Return values far outside of those that occur: where nothing bounds a single change."""
+        if not len(self.values):
+            return []
+        least, most = self.values[0, j], self.values[-1, j]
+        wide = np.maximum(most - least, 1.0)
+        return [end for times in _FAR_OUT for end in (least - times * wide, most + times * wide)]
 
     def _reach(self, x: Floats, flat: Floats) -> Floats:
         """Return how far each feature may go by itself, given where the others are, in units."""
