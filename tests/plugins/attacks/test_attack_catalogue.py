@@ -20,7 +20,8 @@ D = 10
 # transfer promise nothing. A gradient alone does not tell which single feature goes furthest.
 LEAST = {"fgsm": 0.9, "apgd-ce": 0.85, "apgd-ce-eot": 0.85, "apgd-dlr": 0.9,
          "apgd-dlr-eot": 0.9, "square": 0.5, "search": 0.6, "hopskipjump": 0.6,
-         "transfer": 0.3, "noise": 0.0, "fmn-L0": 0.8}  # fmt: skip
+         "transfer": 0.3, "noise": 0.0, "fmn-L0": 0.8, "draws-L2": 0.6,
+         "draws-Linf": 0.6}  # fmt: skip
 EVERY = [(name, norm) for name, attack in CATALOGUE.items() for norm in sorted(attack.norms)
          if attack.sees != "trees"]  # fmt: skip
 

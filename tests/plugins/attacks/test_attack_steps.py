@@ -14,6 +14,7 @@ from robreport import (
     ModelHandle,
     Needs,
     Norm,
+    SkipMetric,
     Split,
     ThreatModel,
 )
@@ -144,13 +145,11 @@ def test_in_l0_a_step_that_was_begun_is_taken_to_its_end(count: int) -> None:
     assert found == possible
 
 
-def test_of_a_threat_that_freezes_everything_nothing_is_left() -> None:
+def test_a_threat_that_freezes_everything_is_refused() -> None:
     rng = np.random.default_rng(0)
     x = rng.integers(0, 10, size=(20, 3)).astype(np.float32)
-    found, _, _ = broken(
-        rng.normal(size=3), x, 9.0, Norm.L2, 3.0, "search", frozen=("f0", "f1", "f2")
-    )
-    assert found == 0
+    with pytest.raises(SkipMetric, match="every feature is held fixed"):
+        broken(rng.normal(size=3), x, 9.0, Norm.L2, 3.0, "search", frozen=("f0", "f1", "f2"))
 
 
 @pytest.mark.parametrize(
