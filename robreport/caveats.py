@@ -100,6 +100,13 @@ CAVEATS: dict[str, CaveatText] = {
         "attacker cannot do worse: the attack has not converged.",
         "Raise steps or restarts, or lower the step size at large budgets.",
     ),
+    "other-loss-stronger": CaveatText(
+        "The loss that the attacks did not follow broke markedly more inputs that they had left.",
+        "The outputs are of a scale or shape on which the loss that was followed is flat or "
+        "misleads, so the robust accuracy is further above the true one than its interval says.",
+        "Attack with the other loss (loss = \"margin\"), or with attacks that do not depend on the "
+        "scale of outputs: apgd-t, or the preset autoattack.",
+    ),
     "probabilities-as-logits": CaveatText(
         "The outputs that the attack's loss is computed from lie in [0, 1] and add up to 1.",
         "A softmax on top of a softmax flattens the gradients where the model is confident, which "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -84,10 +85,17 @@ class Flood:
     left: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Longer:
-    """One attack with twice the steps on examples that all attacks together had left."""
+How = Literal["longer", "other loss", "black box"]
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """One attack, run otherwise than before, on examples that all attacks together had left.
+
+    ``how`` is "longer" with twice the steps, "other loss", or "black box" for one that asks only.
+    """
+
+    how: How
     attack: Attack
     arena: ThreatModel
     eps: float
@@ -111,8 +119,10 @@ class Campaign:
         The class that the worst-case input of each broken example was taken for; -1 elsewhere.
     reached : mapping of (arena, eps) to bool array (n, k)
         Of targeted threats: which examples were moved to which class.
-    floods, longer : tuple
-        The attacks run to test the attacks: see `Flood` and `Longer`.
+    floods, again : tuple
+        The attacks run to test the attacks: see `Flood` and `Again`.
+    loss : str
+        What the attacks drove up: "cross-entropy" or "margin".
     flat : array (n,) of bool
         Right without an attack, and every entry of the loss's gradient is exactly zero; none
         where no attack follows gradients.
@@ -136,7 +146,8 @@ class Campaign:
     taken: dict[tuple[ThreatModel, float], Ints]
     reached: dict[tuple[ThreatModel, float], Bools]
     floods: tuple[Flood, ...]
-    longer: tuple[Longer, ...]
+    again: tuple[Again, ...]
+    loss: str
     flat: Bools
     repeatable: bool
     strangers: int

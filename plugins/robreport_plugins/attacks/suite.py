@@ -17,6 +17,9 @@ from robreport_plugins.attacks.retries import retries
 from robreport_plugins.attacks.runner import Progress, Runner
 from robreport_plugins.attacks.target import Target, arena
 
+# How far outputs in another batch may differ, as float32 sums in another order do.
+_BATCHED = 1e-3
+
 
 def run_suite(
     target: Target,
@@ -50,8 +53,8 @@ def run_suite(
         right = predicted == target.y
         repeatable = np.array_equal(target.predict(target.x[:REPEATED]), predicted[:REPEATED])
         if logits is not None:
-            again = target.scores(target.x[:REPEATED])
-            repeatable &= np.allclose(again, logits[:REPEATED], rtol=1e-5, atol=1e-6)
+            twice = target.scores(target.x[:REPEATED])
+            repeatable &= np.allclose(twice, logits[:REPEATED], rtol=1e-5, atol=1e-6)
         total = steps * target.n
         follows = any(a.sees == "gradients" for _, _, attacks in runs for a in attacks)
         runner = Runner(target, params, right, seed=seed, progress=progress, total=total)
@@ -64,7 +67,8 @@ def run_suite(
                     runner.reach(attack, place, values)
                 else:
                     runner.climb(attack, place, values)
-        floods, longer = retries(runner, [(place, attacks) for place, _, attacks in runs])
+        floods, again = retries(runner, [(place, attacks) for place, _, attacks in runs])
+        repeatable &= _same_later(target, predicted, logits)
     module = logits if target.module is not None else None
     return Campaign(
         target=target,
@@ -77,7 +81,8 @@ def run_suite(
         taken={place: np.where(right, taken, -1) for place, taken in runner.taken.items()},
         reached=runner.reached,
         floods=floods,
-        longer=longer,
+        again=again,
+        loss=params.loss,
         flat=flat,
         repeatable=bool(repeatable),
         strangers=0 if module is None else int((module.argmax(axis=1) != predicted).sum()),
@@ -99,6 +104,19 @@ def radii(threats: Sequence[ThreatModel]) -> dict[ThreatModel, tuple[float, ...]
     for threat in threats:
         found.setdefault(arena(threat), set()).update(eps.value for eps in threat.eps)
     return {place: tuple(sorted(values)) for place, values in found.items()}
+
+
+def _same_later(
+    target: Target, predicted: npt.NDArray[np.int64], logits: npt.NDArray[np.float32] | None
+) -> bool:
+    """Whether some inputs in another batch, and after all attacks, give what they gave before."""
+    rows = np.arange(min(target.n, REPEATED) // 2 + 1)[: target.n][::-1]
+    if not np.array_equal(target.predict(target.x[rows]), predicted[rows]):
+        return False
+    if logits is None:
+        return True
+    again = target.scores(target.x[rows])
+    return bool(np.allclose(again, logits[rows], rtol=_BATCHED, atol=_BATCHED))
 
 
 def _look_like_probabilities(logits: npt.NDArray[np.float32]) -> bool:

@@ -373,6 +373,70 @@ def test_a_quantising_front_layer_is_caught():
     assert {"zero-gradients", "gradient-masking-suspected"} <= failed(result)
 
 
+def ten_classes(module, n=120):
+    """A linear model of ten classes behind a disguise: a function of (network, input)."""
+
+    class Disguised(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = oracle.torch_module()
+
+        def forward(self, x):
+            return module(self.inner, x)
+
+    oracle = LinearOracle.seeded(4, input_shape=(30,), classes=10)
+    x = np.random.default_rng(4).uniform(0, 1, size=(n, 30))
+    model = Wrapped(Disguised(), 10)
+    exact = oracle.min_norm(x, oracle.predict(x), Norm.Linf, (0.0, 1.0))
+    return bundle_of(model, x, model.predict(x)), exact
+
+
+def test_outputs_of_a_scale_on_which_the_loss_misleads_are_caught():
+    honest, exact = ten_classes(lambda inner, x: inner(x))
+    eps = round(float(np.quantile(exact, 0.5)), 4)
+    attacks = {"attacks": ["fgsm", "pgd"], "restarts": 1}
+    assert not failed(audit(honest, threat(Norm.Linf, eps), **attacks))
+    tiny, _ = ten_classes(lambda inner, x: inner(x) * 1e-6)
+    result = audit(tiny, threat(Norm.Linf, eps), **attacks)
+    assert "other-loss-stronger" in failed(result)
+    (check,) = [c for c in result.checks if c.name.startswith("another loss")]
+    assert "PGD that follows the margin broke" in check.detail
+    # the loss that does not depend on the scale finds what the honest model gives
+    margin = audit(tiny, threat(Norm.Linf, eps), loss="margin", **attacks)
+    assert not failed(margin)
+    found = margin.scalars[f"robust_accuracy[t, {eps}]"].value
+    assert found == pytest.approx((exact > eps).mean(), abs=0.02)
+
+
+def test_gradients_that_mislead_are_caught_though_no_attack_of_the_suite_asks():
+    honest, exact = ten_classes(lambda inner, x: inner(x))
+    eps = round(float(np.quantile(exact, 0.3)), 4)
+    away = 1e-3 * torch.randn(30, 10, generator=torch.Generator().manual_seed(1))
+    lure, _ = ten_classes(lambda inner, x: inner(x.detach()) + x @ away)
+    for names in (["fgsm", "pgd"], ["minimal"]):
+        assert not failed(audit(honest, threat(Norm.Linf, 3 * eps), attacks=names))
+        result = audit(lure, threat(Norm.Linf, 3 * eps), attacks=names)
+        assert "stronger-black-box" in failed(result)
+    (check,) = [c for c in result.checks if c.name.startswith("black-box")]
+    assert "Square, which asks only, broke" in check.detail
+
+
+def test_answers_that_change_with_the_questions_are_caught():
+    """The same twice at the beginning, and another after so many calls."""
+    calls = []
+
+    def tiring(inner, x):
+        calls.append(len(x))
+        given = inner(x)
+        return given if len(calls) < 60 else given.flip(1)
+
+    tired, _ = ten_classes(tiring)
+    assert "random-output" in failed(audit(tired, threat(Norm.Linf, 0.1), attacks=["pgd"]))
+    # what a batch is made of decides
+    batched, _ = ten_classes(lambda inner, x: inner(x - x.mean(0) + 0.5))
+    assert "random-output" in failed(audit(batched, threat(Norm.Linf, 0.1), attacks=["pgd"]))
+
+
 def test_random_noise_is_caught():
     generator = torch.Generator().manual_seed(0)
     result = audit(
@@ -489,7 +553,10 @@ def test_an_attack_that_loses_strength_is_caught(monkeypatch):
 def test_claims_are_not_believed(monkeypatch):
     monkeypatch.setitem(CATALOGUE, "pgd", attack(lambda case, params: pretend(case, case.x)))
     result = audit(disguised(), threat(Norm.Linf, 0.1), attacks=["pgd"])
-    assert failed(result) == {"success-not-confirmed", "survives-everything"}
+    # what a short search finds too says that the attack did nothing
+    assert failed(result) == {
+        "success-not-confirmed", "survives-everything", "stronger-black-box",
+    }  # fmt: skip
     assert result.scalars["robust_accuracy[t, 0.1]"].value == 1.0
 
 
