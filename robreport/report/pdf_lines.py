@@ -137,7 +137,7 @@ def set_once() -> None:
         line = look.parts.get(asked)
         if line is None:
             line = split(text, style, context, width, spread, **how)
-            if line[0] in kept:
+            if line[0] in kept and len(look.lines) + len(look.parts) < MOST:
                 kept.discard(line[0])
                 line[0].shared = True
                 if _whole(line, text, width):

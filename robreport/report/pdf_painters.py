@@ -135,7 +135,11 @@ class _Crew:
     def _begin(self, stream: Any, scale: float) -> None:
         ends = [len(self.pages) * one // self.count for one in range(1, self.count + 1)]
         for start, stop in pairwise(ends):
-            ours, theirs = os.pipe()
+            try:
+                ours, theirs = os.pipe()
+            except OSError:
+                return
+            parent = os.getpid()
             try:
                 process = os.fork()
             except OSError:
@@ -143,14 +147,18 @@ class _Crew:
                 os.close(theirs)
                 return
             if process == 0:
-                self._paint_and_end(range(start, stop), stream, scale, theirs)
+                self._paint_and_end(range(start, stop), stream, scale, theirs, parent)
             os.close(theirs)
             self.shares.append(_Share(range(start, stop), process, os.fdopen(ours, "rb")))
 
-    def _paint_and_end(self, numbers: range, stream: Any, scale: float, pipe: int) -> None:
+    def _paint_and_end(
+        self, numbers: range, stream: Any, scale: float, pipe: int, parent: int
+    ) -> None:
         """Paint pages in a copy of the process, which ends here."""
         try:
             die_with_parent()
+            if os.getppid() != parent:
+                return  # it ended before it could be said
             fonts: dict[Any, Any] = {}
             made = {n: _painted(self.pages[n], stream, scale, fonts) for n in numbers}
             with os.fdopen(pipe, "wb") as out:

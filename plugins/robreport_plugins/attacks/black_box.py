@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # Changes of one feature that are tried for an input; where there are more, a random part.
 _MOST_SINGLES = 600
+# Values that are tried for a column, at most.
+_A_COLUMN = 22
 
 
 def square(case: Case, params: SuiteParams) -> Attempt:
@@ -55,11 +57,16 @@ def draws(case: Case, params: SuiteParams) -> Attempt:
     """Every change of one feature, then random changes of several, of tables: by classes alone."""
     from robreport_plugins.methods.perturb_search import greedy_search
 
-    singles = min(_MOST_SINGLES, params.queries * 3 // 4)
+    space = case.space
+    jumps = sum(space.codes.values()) + sum(len(group) + 1 for group in space.groups)
+    known = _A_COLUMN * int(np.prod(space.shape)) + jumps
+    # one asks for the input itself
+    left = max(params.queries - 1, 1)
+    singles = max(1, min(_MOST_SINGLES, left * 3 // 4, known))
     found = greedy_search(
         case.target.decisions, case.space, case.data, case.target.y[case.rows], norm=case.norm,
         eps=case.eps, reference=case.target.starts, rng=_rng(case), steps=1, restarts=0,
-        width=max(1, singles), tries=params.queries - singles, aim=case.aim,
+        width=singles, tries=left - singles, aim=case.aim,
     )  # fmt: skip
     return case.exact(found.x_adv, found.claimed, found.queries)
 

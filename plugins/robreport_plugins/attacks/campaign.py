@@ -99,6 +99,7 @@ class Again:
     attack: Attack
     arena: ThreatModel
     eps: float
+    loss: str
     survivors: int
     attacked: int
     fallen: int
@@ -121,8 +122,6 @@ class Campaign:
         Of targeted threats: which examples were moved to which class.
     floods, again : tuple
         The attacks run to test the attacks: see `Flood` and `Again`.
-    loss : str
-        What the attacks drove up: "cross-entropy" or "margin".
     flat : array (n,) of bool
         Right without an attack, and every entry of the loss's gradient is exactly zero; none
         where no attack follows gradients.
@@ -147,7 +146,6 @@ class Campaign:
     reached: dict[tuple[ThreatModel, float], Bools]
     floods: tuple[Flood, ...]
     again: tuple[Again, ...]
-    loss: str
     flat: Bools
     repeatable: bool
     strangers: int

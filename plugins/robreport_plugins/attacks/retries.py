@@ -18,6 +18,11 @@ LONGER = 200
 # Of them, those that a black-box attack asks about, and its questions about each.
 ASKED = 100
 QUESTIONS = 300
+# What attacks follow that have a loss of their own.
+_OWN_LOSS = {
+    "apgd-ce": "cross-entropy", "apgd-ce-eot": "cross-entropy", "apgd-dlr": "margin",
+    "apgd-dlr-eot": "margin", "apgd-t": "margin",
+}  # fmt: skip
 
 
 def retries(
@@ -56,7 +61,9 @@ def retries(
             twice = usual.model_copy(update={"steps": 2 * usual.steps})
             again.append(_again(runner, "longer", attack, place, eps, left[eps], LONGER, twice))
         if attack is not None and runner.target.module is not None:
-            other = "cross-entropy" if usual.loss == "margin" else "margin"
+            other = (
+                "cross-entropy" if _OWN_LOSS.get(attack.name, usual.loss) == "margin" else "margin"
+            )
             changed = usual.model_copy(update={"loss": other})
             again.append(_again(runner, "other loss", CATALOGUE["pgd"], place, eps, left[eps],
                                 LONGER, changed))  # fmt: skip
@@ -79,8 +86,8 @@ def _again(
 ) -> Again:
     rows = left[:most]
     fallen = runner.probe(attack, place, eps, rows, how, params)
-    return Again(how=how, attack=attack, arena=place, eps=eps, survivors=len(left),
-                 attacked=len(rows), fallen=fallen)  # fmt: skip
+    return Again(how=how, attack=attack, arena=place, eps=eps, loss=params.loss,
+                 survivors=len(left), attacked=len(rows), fallen=fallen)  # fmt: skip
 
 
 def _asks_nothing(runner: Runner, place: ThreatModel, attacks: Sequence[Attack]) -> bool:

@@ -17,8 +17,9 @@ from robreport_plugins.attacks.retries import retries
 from robreport_plugins.attacks.runner import Progress, Runner
 from robreport_plugins.attacks.target import Target, arena
 
-# How far outputs in another batch may differ, as float32 sums in another order do.
-_BATCHED = 1e-3
+# How far outputs in another batch may differ, of the largest: sums in another order do, and more
+# so in half precision.
+_BATCHED = 5e-3
 
 
 def run_suite(
@@ -82,7 +83,6 @@ def run_suite(
         reached=runner.reached,
         floods=floods,
         again=again,
-        loss=params.loss,
         flat=flat,
         repeatable=bool(repeatable),
         strangers=0 if module is None else int((module.argmax(axis=1) != predicted).sum()),
@@ -110,13 +110,16 @@ def _same_later(
     target: Target, predicted: npt.NDArray[np.int64], logits: npt.NDArray[np.float32] | None
 ) -> bool:
     """Whether some inputs in another batch, and after all attacks, give what they gave before."""
-    rows = np.arange(min(target.n, REPEATED) // 2 + 1)[: target.n][::-1]
-    if not np.array_equal(target.predict(target.x[rows]), predicted[rows]):
-        return False
+    rows = np.arange((min(target.n, REPEATED) + 1) // 2)[::-1]
+    same = target.predict(target.x[rows]) == predicted[rows]
     if logits is None:
-        return True
-    again = target.scores(target.x[rows])
-    return bool(np.allclose(again, logits[rows], rtol=_BATCHED, atol=_BATCHED))
+        return bool(same.all())
+    before, after = logits[rows], target.scores(target.x[rows])
+    near = _BATCHED * float(np.abs(before).max())
+    # of classes that are so near to each other either may be given
+    first = np.sort(before, axis=1)
+    same |= first[:, -1] - first[:, -2] <= near
+    return bool(same.all() and (np.abs(after - before) <= near).all())
 
 
 def _look_like_probabilities(logits: npt.NDArray[np.float32]) -> bool:

@@ -209,7 +209,8 @@ class Target:
         """Return outputs ``(n, k)`` that are larger for likelier classes.
 
         The module's logits where there is a module, else logarithms of probabilities; that of the
-        class that the model gives is raised to the top where a model decides by something else.
+        class that the model gives is raised over all others, by its probability, where a model
+        decides by something else.
 
         Raises
         ------
@@ -226,9 +227,11 @@ class Target:
             else:
                 out = self._shares(part)
                 if not self._by_shares:
-                    # else an attack would take an input for broken that the model still gets right
+                    # else an attack would take an input for broken that the model still gets
+                    # right; by its share, so that there is a slope where the class stays
                     given = self.predict(part)[:, None]
-                    top = np.nextafter(out.max(axis=1, keepdims=True), np.float32(np.inf))
+                    share = np.exp(np.take_along_axis(out, given, axis=1))
+                    top = out.max(axis=1, keepdims=True) + share
                     np.put_along_axis(out, given, top, axis=1)
             if out.ndim != 2 or out.shape[0] != len(part) or out.shape[1] < 2:
                 raise ModelError(

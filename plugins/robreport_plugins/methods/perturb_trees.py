@@ -244,6 +244,8 @@ def _goals(y: npt.ArrayLike, aim: npt.ArrayLike | None, n: int) -> Ints:
     labels = np.asarray(y if aim is None else aim)
     if labels.shape != (n,) or labels.dtype.kind not in "iu":
         raise ValueError(f"labels are {n} whole numbers, found {labels.dtype} {labels.shape}")
+    if labels.min(initial=0) < 0:
+        raise ValueError(f"labels count from 0, found {labels.min()}")
     return labels.astype(np.int64) if aim is None else -1 - labels.astype(np.int64)
 
 

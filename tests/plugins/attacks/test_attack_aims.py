@@ -124,6 +124,8 @@ def test_a_targeted_threat_reaches_every_leaf_of_trees_that_its_radius_allows():
     assert not moved.all()
     for i in (0, 1):
         assert drawn[str(i), str(1 - i)] == moved[y == i].sum()
+    # what lies beyond the radius is no claim
+    assert not result.caveats
 
 
 def test_an_attack_that_cannot_aim_is_left_out():

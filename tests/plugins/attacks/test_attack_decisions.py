@@ -75,6 +75,25 @@ def test_what_a_model_gives_counts_where_its_scores_say_otherwise(attack):
     assert left(given, Norm.Linf, 0.1, attacks=[attack], queries=400) == held.mean()
 
 
+def test_scores_lead_where_a_model_gives_a_class_that_is_not_their_largest():
+    """Of a mean of ten features no single change decides; a slope has to be followed."""
+
+    class Mean(Threshold):
+        def predict(self, x):
+            return (np.asarray(x).mean(axis=1) >= 0.3).astype(np.int64)
+
+        def predict_proba(self, x):
+            share = np.clip(np.asarray(x).mean(axis=1), 0.0, 1.0)
+            return np.stack([1 - share, share], axis=1)
+
+    x = np.random.default_rng(5).uniform(0.15, 0.75, size=(80, 10))
+    model = Mean()
+    given = bundle(model, x, model.predict(x), CLASSES | Needs.PROBABILITIES)
+    held = np.abs(x.mean(axis=1) - 0.3) > 0.1
+    assert 0.2 < held.mean() < 0.9
+    assert left(given, Norm.Linf, 0.1, attacks=["search"]) == pytest.approx(held.mean(), abs=0.03)
+
+
 @pytest.mark.parametrize(("norm", "eps"), [(Norm.L0, 1), (Norm.L1, 0.5), (Norm.L1, 1.5)])
 def test_single_changes_are_tried_on_a_model_that_gives_classes_alone(norm, eps):
     rng = np.random.default_rng(1)

@@ -27,6 +27,7 @@ from robreport import (
 )
 from robreport.result import check_result
 from robreport.testing import LinearOracle, make_bundle
+from robreport_plugins.attacks import retries
 from robreport_plugins.attacks.catalogue import CATALOGUE, Attack
 from robreport_plugins.attacks.choice import named
 from robreport_plugins.attacks.metrics import AttackSuite
@@ -408,7 +409,9 @@ def test_outputs_of_a_scale_on_which_the_loss_misleads_are_caught():
     assert found == pytest.approx((exact > eps).mean(), abs=0.02)
 
 
-def test_gradients_that_mislead_are_caught_though_no_attack_of_the_suite_asks():
+@pytest.mark.slow
+def test_gradients_that_mislead_are_caught_though_no_attack_of_the_suite_asks(monkeypatch):
+    monkeypatch.setattr(retries, "QUESTIONS", 300)
     honest, exact = ten_classes(lambda inner, x: inner(x))
     eps = round(float(np.quantile(exact, 0.3)), 4)
     away = 1e-3 * torch.randn(30, 10, generator=torch.Generator().manual_seed(1))
@@ -551,6 +554,7 @@ def test_an_attack_that_loses_strength_is_caught(monkeypatch):
 
 
 def test_claims_are_not_believed(monkeypatch):
+    monkeypatch.setattr(retries, "QUESTIONS", 300)
     monkeypatch.setitem(CATALOGUE, "pgd", attack(lambda case, params: pretend(case, case.x)))
     result = audit(disguised(), threat(Norm.Linf, 0.1), attacks=["pgd"])
     # what a short search finds too says that the attack did nothing
