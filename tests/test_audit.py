@@ -149,6 +149,7 @@ def left_alone(*arguments: str, cache: Path, stderr: Any) -> int:
     return process.wait(timeout=120)
 
 
+@pytest.mark.slow
 def test_a_reader_who_leaves_changes_no_exit_code(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     assert left_alone("metrics", cache=cache, stderr=subprocess.DEVNULL) == 0

@@ -121,6 +121,7 @@ def test_texts_of_every_kind_are_the_same_as_when_nothing_is_kept() -> None:
     assert pdf_process.begin(job)() == pdf_typeset.typeset(job)
 
 
+@pytest.mark.slow
 def test_lines_that_several_texts_share_are_those_that_each_would_have() -> None:
     # without the words by which a line is changed while it is painted
     rules = LOOK.replace("text-align:justify;", "").replace("text-overflow:ellipsis", "")
@@ -206,6 +207,7 @@ def _painted_by(count: int, how: str, job: Any) -> tuple[int, bytes]:
     return int(taken), made
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are copied on Linux only")
 def test_pages_painted_by_several_are_those_that_one_paints() -> None:
     svg = "<svg xmlns='http://www.w3.org/2000/svg' width='20' height='20'>{}</svg>"

@@ -189,6 +189,7 @@ def another() -> Iterator[LocalService]:
     running.close()
 
 
+@pytest.mark.slow
 def test_again_only_what_changed_is_measured(
     first: Any, audit: Path, service: LocalService, another: LocalService
 ) -> None:

@@ -215,6 +215,7 @@ def test_one_tree_is_exact_towards_a_class(seed: int, norm: Norm) -> None:
     assert size == pytest.approx(best, rel=1e-12, abs=1e-300)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", NORMS)
 def test_a_search_towards_a_class_mostly_finds_the_optimum(norm: Norm) -> None:
     """Of 60 inputs and classes, at least 92 in 100, by enumeration; never less than that."""
