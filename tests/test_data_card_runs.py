@@ -71,6 +71,7 @@ def test_check_prints_one_line_each(place: Path) -> None:
     assert told["data"][1]["card"]["overlaps"][0]["examples"] == [[10, 40], [20, 41], [30, 42]]
 
 
+@pytest.mark.slow
 def test_a_run_keeps_the_card_and_renders_without_it(place: Path, tmp_path: Path) -> None:
     first, again = tmp_path / "first", tmp_path / "again"
     for out, options in ((first, ["--no-cache"]), (again, [])):
