@@ -12,6 +12,8 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 _COMPACT = 4
+# Categories below this are looked up in a table of bits.
+_TABLED = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,10 +28,45 @@ class PackedTree:
     child: Array
     leaf: Array
     missing_left: Array
-    categorical: Array | None
+    sets: NodeSets | None
     zero_missing: Array | None
-    categories: Mapping[int, Array]
     depth: int
+
+
+class NodeSets:
+    """The categories that go left at the categorical nodes of a tree.
+
+    Attributes
+    ----------
+    slot : array (nodes,)
+        The number of each categorical node's set; -1 at the others.
+    """
+
+    def __init__(self, nodes: int, sets: Mapping[int, Array]) -> None:
+        self.slot = np.full(nodes, -1, dtype=np.int64)
+        self.slot[list(sets)] = np.arange(len(sets))
+        self._sets = list(sets.values())
+        every = np.concatenate([np.zeros(1), *self._sets])
+        top = int(every.max())
+        self._table: Array | None = None
+        if top < _TABLED and every.min() >= 0 and (every == np.rint(every)).all():
+            # as bits: one look for all rows, whatever nodes they are at
+            self._table = np.zeros((len(sets), top + 2), dtype=bool)
+            for number, kept in enumerate(self._sets):
+                self._table[number, kept.astype(np.int64)] = True
+
+    def hold(self, node: Array, codes: Array) -> Array:
+        """Return whether the set of each row's node ``(n,)`` holds its category ``(n,)``."""
+        slot = self.slot.take(node)
+        if self._table is not None:
+            last = self._table.shape[1] - 1
+            whole = (codes >= 0) & (codes < last) & (codes == np.rint(codes))
+            return np.asarray(self._table[slot, np.where(whole, codes, last).astype(np.int64)])
+        found = np.zeros(len(slot), dtype=bool)
+        for number in np.unique(slot):
+            rows = slot == number
+            found[rows] = np.isin(codes[rows], self._sets[number])
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +90,7 @@ def descend(rules: Rules, tree: PackedTree, table: Array, missing: bool) -> Arra
         threshold = tree.threshold.take(node)
         go_left = x < threshold if rules.strict else x <= threshold
         absent = np.isnan(x) if missing else None
-        if tree.categorical is not None:
+        if tree.sets is not None:
             go_left, absent = _categorical(rules, tree, node, feature, x, go_left, absent)
         if tree.zero_missing is not None:
             zero = tree.zero_missing[node] & (x == 0)
@@ -79,18 +116,31 @@ def _categorical(
     go_left: Array,
     absent: Array | None,
 ) -> tuple[Array, Array | None]:
-    """Answer for the rows at categorical nodes, one node after the other."""
-    if tree.categorical is None or not tree.categorical[node].any():
+    """Answer for the rows at categorical nodes."""
+    if tree.sets is None:
+        return go_left, absent
+    rows = np.flatnonzero(tree.sets.slot.take(node) >= 0)
+    if not len(rows):
         return go_left, absent
     go_left = go_left.copy()
     absent = np.isnan(x) if absent is None else absent.copy()
-    for place in np.unique(node[tree.categorical[node]]):
-        rows = node == place
-        values = x[rows]
-        known = rules.known.get(int(feature[rows][0]))
-        if known is not None:
-            absent[rows] |= ~np.isin(values, known)
-        if rules.rounding != "exact":
-            values = np.floor(values) if rules.rounding == "floor" else np.trunc(values)
-        go_left[rows] = np.isin(values, tree.categories[int(place)])
+    codes, asked = x[rows], feature[rows]
+    for j in np.unique(asked):
+        own = asked == j
+        codes[own], unknown = categories(codes[own], rules.rounding, rules.known.get(int(j)))
+        absent[rows[own]] |= unknown
+    go_left[rows] = tree.sets.hold(node[rows], codes)
     return go_left, absent
+
+
+def categories(values: Array, rounding: str, known: Array | None) -> tuple[Array, Array]:
+    """Return the categories that values ``(n,)`` stand for, and which of them count as missing.
+
+    See `TreeEnsemble` for the roundings; NaN stays NaN.
+    """
+    if rounding == "nearest" and known is not None:
+        return np.clip(np.rint(values), known[0], known[-1]), np.zeros(len(values), dtype=bool)
+    unknown = np.zeros(len(values), dtype=bool) if known is None else ~np.isin(values, known)
+    if rounding == "floor":
+        return np.floor(values), unknown
+    return np.trunc(values) if rounding == "trunc" else values, unknown

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from robreport.descent import PackedTree, Rules, descend
+from robreport.descent import NodeSets, PackedTree, Rules, categories, descend
 
 Array = npt.NDArray[Any]
 
@@ -74,9 +74,12 @@ class Tree:
         _freeze(self, "value", np.float64, (count, None))
         if self.zero_missing is not None:
             _freeze(self, "zero_missing", np.bool_, (count,))
-        sets = {int(node): np.unique(_floats(kept)) for node, kept in self.categories.items()}
-        for kept in sets.values():
+        # thousands of nodes may share an array: each is sorted once
+        given = {id(kept): kept for kept in self.categories.values()}
+        ready = {key: np.unique(_floats(kept)) for key, kept in given.items()}
+        for kept in ready.values():
             kept.setflags(write=False)
+        sets = {int(node): ready[id(kept)] for node, kept in self.categories.items()}
         object.__setattr__(self, "categories", sets)
         object.__setattr__(self, "depth", self._check())
 
@@ -158,11 +161,13 @@ class TreeEnsemble:
         Whether NaN is a value like any other; if not, it is refused.
     zero_band : float
         Values no further from zero than this are read as 0.
-    category_rounding : "exact", "floor" or "trunc"
+    category_rounding : "exact", "floor", "trunc" or "nearest"
         How a value becomes a category: as it is; the largest whole number not above it; without
-        its digits after the point.
+        its digits after the point; the nearest whole number between the first and the last known
+        category of its feature.
     known_categories : mapping of int to array of float64
-        For some features, the values that are no missing ones; elsewhere all are.
+        For some features, the values that are no missing ones (before they are rounded, unless to
+        the nearest, which is never missing); elsewhere all are.
     class_order : array of int64 or None
         The order in which the library has the classes, whose first wins a tie; None for 0, 1, ...
 
@@ -184,7 +189,7 @@ class TreeEnsemble:
     sum_dtype: Literal["float32", "float64"] = "float64"
     takes_missing: bool = False
     zero_band: float = 0.0
-    category_rounding: Literal["exact", "floor", "trunc"] = "exact"
+    category_rounding: Literal["exact", "floor", "trunc", "nearest"] = "exact"
     known_categories: Mapping[int, Array] = field(default_factory=dict)
     class_order: Array | None = None
     _packed: list[PackedTree] = field(init=False, repr=False)
@@ -210,6 +215,10 @@ class TreeEnsemble:
                 raise ValueError(f"has a tree {number} whose values do not fit its outputs")
             if tree.feature.max() >= self.n_features:
                 raise ValueError(f"has a tree {number} with a feature that does not exist")
+            if self.category_rounding == "nearest" and not all(
+                len(known.get(int(tree.feature[node]), ())) for node in tree.categories
+            ):
+                raise ValueError(f"has a tree {number} that rounds to categories it does not know")
 
     @property
     def n_nodes(self) -> int:
@@ -254,6 +263,23 @@ class TreeEnsemble:
             for number, packed in enumerate(self._pack()):
                 found[start : start + _ROWS, number] = descend(rules, packed, part, missing)
         return found
+
+    def categories_of(self, feature: int, values: Array) -> tuple[Array, Array]:
+        """Return what categorical nodes see of a feature's values, and which count as missing.
+
+        Parameters
+        ----------
+        feature : int
+        values : array (n,)
+            As the trees compare them: of `input_dtype`, those of the `zero_band` as 0.
+
+        Returns
+        -------
+        codes : array (n,) float64
+        absent : array (n,) of bool
+        """
+        known = self.known_categories.get(feature)
+        return categories(values, self.category_rounding, known)
 
     def predict_raw(self, x: Array) -> Array:
         """Return raw scores ``(n, n_outputs)`` float64, summed in the library's order and type."""
@@ -335,19 +361,14 @@ def probabilities(raw: Array, link: Link, scale: float = 1.0) -> Array:
 def _pack(tree: Tree) -> PackedTree:
     own, leaf = np.arange(len(tree)), tree.is_leaf
     child = np.stack([np.where(leaf, own, tree.right), np.where(leaf, own, tree.left)], axis=1)
-    categorical = None
-    if tree.categories:
-        categorical = np.zeros(len(tree), dtype=bool)
-        categorical[list(tree.categories)] = True
     return PackedTree(
         feature=np.maximum(tree.feature, 0),
         threshold=tree.threshold,
         child=child.reshape(-1),
         leaf=leaf,
         missing_left=tree.missing_left,
-        categorical=categorical,
+        sets=NodeSets(len(tree), tree.categories) if tree.categories else None,
         zero_missing=tree.zero_missing,
-        categories=tree.categories,
         depth=tree.depth,
     )
 

@@ -64,9 +64,13 @@ def walked(model: TreeEnsemble, x: Any) -> list[float]:
             if tree.zero_missing is not None and tree.zero_missing[node] and value == 0:
                 missing = True
             if node in tree.categories:
-                if j in model.known_categories and value not in model.known_categories[j]:
+                nearest = model.category_rounding == "nearest"
+                known = model.known_categories.get(j)
+                if known is not None and value not in known and not nearest:
                     missing = True
-                if not missing:
+                if nearest and not missing:
+                    left = min(max(round(value), known[0]), known[-1]) in tree.categories[node]
+                elif not missing:
                     whole = {"exact": float, "floor": math.floor, "trunc": math.trunc}
                     left = whole[model.category_rounding](value) in tree.categories[node]
             elif not missing:
@@ -100,14 +104,14 @@ def random_tree(rng: Any, width: int, output: int | None) -> Tree:
         moved[name] = np.array([-1 if child[old] < 0 else place[child[old]] for old in order])
     inner = moved["left"] >= 0
     feature = np.where(inner, rng.integers(0, 3, count), -1)
+    named = [0.0, 1.0, 2.0, *((-1.0, 2.5) if rng.random() < 0.5 else (9.0,))]
     return Tree(
         feature=feature,
         threshold=rng.choice([-1.0, 0.0, 0.1, 0.5, 2.0], count),
         missing_left=rng.random(count) < 0.5,
         value=rng.standard_normal((count, width)),
         categories={
-            int(n): rng.choice([-1.0, 0.0, 1.0, 2.0, 2.5], 2)
-            for n in np.flatnonzero(inner & (rng.random(count) < 0.3))
+            int(n): rng.choice(named, 2) for n in np.flatnonzero(inner & (rng.random(count) < 0.3))
         },
         zero_missing=rng.random(count) < 0.3,
         output=output,
@@ -120,7 +124,7 @@ def random_tree(rng: Any, width: int, output: int | None) -> Tree:
     seed=st.integers(0, 2**32 - 1),
     comparison=st.sampled_from(["<=", "<"]),
     kinds=st.tuples(*2 * [st.sampled_from(["float32", "float64"])]),
-    rounding=st.sampled_from(["exact", "floor", "trunc"]),
+    rounding=st.sampled_from(["exact", "floor", "trunc", "nearest"]),
     aggregation=st.sampled_from(["sum", "mean"]),
 )
 def test_all_rows_at_once_are_as_one_by_one(
@@ -145,7 +149,10 @@ def test_all_rows_at_once_are_as_one_by_one(
         category_rounding=rounding,
         aggregation=aggregation,
         zero_band=1e-35,
-        known_categories={1: np.array([0.0, 1.0, 2.0])},
+        known_categories={
+            1: np.array([0.0, 1.0, 2.0]),
+            **(dict.fromkeys((0, 2), np.array([0.0, 2.0])) if rounding == "nearest" else {}),
+        },
     )
     pool = [-1.0, -0.5, 0.0, 1e-36, 0.1, 0.1 + 1e-12, 0.5, 1.0, 2.0, 2.5, 2.7, np.nan, np.inf]
     x = rng.choice(pool, (30, 3))

@@ -7,26 +7,58 @@ from typing import Any
 
 import numpy as np
 import pytest
+import skops.io
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from robreport import DataSchema, Norm, ThreatModel
-from robreport_plugins.loaders.scikit_trees import scikit_ensemble
+from robreport import DataSchema, ModelHandle, ModelSource, Norm, ThreatModel
+from robreport_plugins.loaders.sklearn_model import SklearnModelLoader
 from robreport_plugins.methods.perturb_search import greedy_search
 from robreport_plugins.methods.perturb_trees import smallest_in_cells
 from robreport_plugins.methods.space_of import space_of
-from tests.real.test_adult_example import load, trainer
+from tests.real.test_adult_example import trainer
 
 pytestmark = pytest.mark.real
 
 FROZEN = ("age", "race", "sex")
 
 
+def loaded(path: Path, schema: DataSchema) -> ModelHandle:
+    loader = SklearnModelLoader()
+    source = ModelSource(
+        name="m", path=path, base=path.parent, options=loader.Options(), trusted=False,
+        schema=schema, examples=None,
+    )  # fmt: skip
+    return loader.load(source)
+
+
+def example(root: Path, schema: DataSchema, tmp_path: Path, *_: Any) -> Any:
+    """The example's own trees, fitted on codes."""
+    path = root / "examples" / "adult" / "boosted.skops"
+    return loaded(path, schema)
+
+
+def behind_encoders(root: Path, schema: DataSchema, tmp_path: Path, x: Any, y: Any) -> Any:
+    """Boosted trees behind one-hot categories and scaled numbers."""
+    words = list(schema.categories)
+    columns = make_column_transformer(
+        (OneHotEncoder(handle_unknown="ignore", sparse_output=False), words),
+        (StandardScaler(), [name for name in schema.features if name not in words]),
+    )
+    trees = HistGradientBoostingClassifier(max_iter=60, random_state=0)
+    skops.io.dump(make_pipeline(columns, trees).fit(x, y), tmp_path / "m.skops")
+    return loaded(tmp_path / "m.skops", schema)
+
+
 @pytest.mark.timeout(600)
-def test_no_record_is_invalid(root: Path, shared_data: Path) -> None:
+@pytest.mark.parametrize("model", [example, behind_encoders])
+def test_no_record_is_invalid(model: Any, root: Path, shared_data: Path, tmp_path: Path) -> None:
     script = trainer(root)
-    x_train, _ = script.read(shared_data / "tabular" / "adult-train.csv.xz")
+    x_train, y_train = script.read(shared_data / "tabular" / "adult-train.csv.xz")
     x_all, _ = script.read(shared_data / "tabular" / "adult-test.csv.xz")
     categories = {name: sorted(x_train[name].dropna().unique()) for name in script.CATEGORICAL}
-    model: Any = load(root / "examples" / "adult" / "boosted.skops")
     frame = script.coded(x_all[x_all.notna().all(axis=1)].head(1300), categories)
     columns = tuple(frame.columns)
     table = frame.to_numpy(np.float64)
@@ -34,17 +66,16 @@ def test_no_record_is_invalid(root: Path, shared_data: Path) -> None:
     low, high = table.min(axis=0), table.max(axis=0)
     schema = DataSchema(
         task="classification", input_shape=(len(columns),), layout="table", features=columns,
+        classes=("<=50K", ">50K"),
         categories={name: tuple(values) for name, values in categories.items()},
         frozen=FROZEN, integer=tuple(c for c in columns if c not in categories),
         bounds=(tuple(low), tuple(high)),
     )  # fmt: skip
+    handle = model(root, schema, tmp_path, x_train[list(columns)], y_train)
+    given = handle.predict_proba
     frozen = [columns.index(name) for name in FROZEN]
-    ensemble = scikit_ensemble(model)
+    ensemble = handle.trees()
     y = ensemble.predict(x)
-
-    def given(rows: np.ndarray) -> Any:
-        return model.predict_proba(type(frame)(rows, columns=list(columns)))
-
     assert np.array_equal(given(x).argmax(axis=1), y)
     for norm in Norm:
         threat = ThreatModel(name="t", norm=norm, eps=(), scale="std")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import nn
 from robreport import ModelError, ModelHandle, Needs, NotOffered, TreeEnsemble
 from robreport_plugins.loaders.frame_input import FrameInput
 from robreport_plugins.loaders.scikit_trees import is_tree_model, scikit_ensemble, use_one_thread
-from robreport_plugins.loaders.tree_space import in_data_classes, in_data_order
+from robreport_plugins.loaders.tree_space import in_data_classes
 from robreport_plugins.loaders.twins import Columns, NoTwin
 from robreport_plugins.loaders.verified_trees import NoTrees, verified_trees
 from robreport_plugins.loaders.verified_twin import verified_twin
@@ -48,8 +48,6 @@ class EstimatorSetup:
         The audited estimator's own labels (``classes_``); empty for regression.
     index : array of int64
         The data's class of each of those labels.
-    order : array of int or None
-        Columns of data space in the estimator's order; None when they are the same.
     frame : FrameInput
         How rows of data space become what the estimator reads.
     """
@@ -62,7 +60,6 @@ class EstimatorSetup:
     n_outputs: int
     labels: Array
     index: Array
-    order: Array | None
     frame: FrameInput
 
 
@@ -126,12 +123,10 @@ class EstimatorHandle(ModelHandle):
         """Offer the trees as arrays where these predict bit for bit alike; else say why not."""
         setup = self._setup
         try:
-            if setup.frame.values or len(setup.frame.order) != setup.frame.width:
-                raise NoTrees("it reads categories spelled out, or only some of the columns")
-            ensemble = in_data_order(scikit_ensemble(self._estimator), setup.order)
+            ensemble = scikit_ensemble(self._estimator, setup.frame)
             if not setup.regression:
                 ensemble = in_data_classes(ensemble, self._own_index, setup.n_outputs)
-            self._trees = verified_trees(ensemble, *self._answers(ensemble))
+            self._trees = self._verified(ensemble)
         except NoTrees as reason:
             self.facts = {**self.facts, "trees": f"not offered as arrays ({reason})"}
             return
@@ -140,6 +135,16 @@ class EstimatorHandle(ModelHandle):
             **self.facts,
             "trees": f"{len(ensemble.trees):,} as arrays, {ensemble.n_nodes:,} nodes",
         }
+
+    def _verified(self, ensemble: TreeEnsemble) -> TreeEnsemble:
+        """Return trees that answer alike; without missing values where only these are refused."""
+        try:
+            return verified_trees(ensemble, *self._answers(ensemble))
+        except ModelError as error:
+            if not ensemble.takes_missing:
+                raise NoTrees(f"it refuses probe rows ({one_line(error)})") from None
+            # in a sparse table, for one, trees refuse what they take in a dense one
+            return self._verified(replace(ensemble, takes_missing=False))
 
     def _answers(
         self, ensemble: TreeEnsemble

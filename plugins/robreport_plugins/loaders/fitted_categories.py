@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-_ENCODERS = ("OneHotEncoder", "OrdinalEncoder", "TargetEncoder")
+ENCODERS = ("OneHotEncoder", "OrdinalEncoder", "TargetEncoder")
 # What leaves the columns where they are, so that an encoder behind it meets the same ones.
 _KEEPS_COLUMNS = ("SimpleImputer", "FunctionTransformer")
 _LAST_STEPS = ("best_estimator_", "_preprocessor")
@@ -46,6 +46,13 @@ def blocks_of(columns: Any, inputs: Sequence[int]) -> Iterator[tuple[Any, list[i
             yield transformer, read
 
 
+def does_nothing(step: Any) -> bool:
+    """Whether a step gives on what it is given."""
+    if isinstance(step, str) or step is None:
+        return step in (None, "passthrough")
+    return is_scikit(step, "FunctionTransformer") and getattr(step, "func", 0) is None
+
+
 def fitted_categories(estimator: Any, count: int) -> dict[int, Array]:
     """Return the values that the first encoder of each input column knows.
 
@@ -67,7 +74,7 @@ def _collect(steps: Sequence[Any], inputs: list[int], found: dict[int, Array]) -
                 if not isinstance(transformer, str):
                     _collect(steps_of(transformer), read, found)
             return
-        if is_scikit(step, *_ENCODERS):
+        if is_scikit(step, *ENCODERS):
             for place, values in zip(inputs, step.categories_, strict=True):
                 found.setdefault(place, np.asarray(values, dtype=object))
             return

@@ -51,6 +51,11 @@ class FrameInput:
     missing: frozenset[int] = frozenset()
     numbers: Mapping[int, float] = field(default_factory=dict)
 
+    @property
+    def spelled(self) -> int:
+        """Number of columns whose codes do not just stand for themselves."""
+        return sum(not _are_codes(values) for values in self.values.values())
+
     def codes(self, column: int, flat: Array) -> npt.NDArray[np.int64]:
         """Return the place in `values` of each row's category in one of the estimator's columns."""
         last = len(self.values[column]) - 1
@@ -118,15 +123,11 @@ def frame_input(
     features = schema.features if schema is not None else ()
     categories = schema.categories if schema is not None else {}
     fitted = fitted_categories(estimator, len(places))
-    # A histogram model bins its categories itself: codes reach its trees as they are.
-    own_codes = getattr(estimator, "_preprocessor", None) is not None
     numbers: dict[int, float] = {}
     for i, place in enumerate(places.tolist()):
         words = categories.get(features[place]) if place < len(features) else None
         own = fitted.get(i)
         decoded = None if words is None else _decoded(words, own, named=bool(names))
-        if decoded is not None and own_codes and _are_codes(decoded):
-            decoded = None
         if decoded is None:
             first: Any = None if own is None or not len(own) else own.tolist()[0]
             if _is_number(first) and not _is_missing(first):
@@ -180,7 +181,7 @@ def _decoded(words: Sequence[str], own: Array | None, *, named: bool) -> Array |
         if numbers is not None:
             return numbers
         # It was fitted on numbers where the data has words: on codes, which are their places.
-        return None
+        return np.array([*range(len(words)), np.nan])
     # Read with other settings, the same words may stand with blanks around them.
     spelled = {str(value).strip(): value for value in there}
     spelled |= {str(value): value for value in there}

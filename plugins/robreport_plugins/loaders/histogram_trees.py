@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from robreport import Tree, TreeEnsemble
+from robreport_plugins.loaders.tree_columns import TreeColumn
 from robreport_plugins.loaders.verified_trees import NoTrees
 
 Array = npt.NDArray[Any]
@@ -51,24 +55,54 @@ def histogram_ensemble(model: Any) -> TreeEnsemble:
     )
 
 
+def binned(model: Any, columns: Sequence[TreeColumn]) -> list[TreeColumn]:
+    """Return the columns with words as the numbers that the model's own encoder gives them."""
+    found = list(columns)
+    for j, kept in _fitted(model).items():
+        column = found[j]
+        if _are_numbers(kept) or column.made is None:
+            continue
+        number = {word: float(place) for place, word in enumerate(_there(kept))}
+        made = [number.get(word, math.nan) for word in column.made.tolist()]
+        found[j] = replace(column, made=np.array(made))
+    return found
+
+
 def _columns(model: Any) -> tuple[Array, dict[int, Array]]:
-    """Return the fitted column of each feature of the nodes, and the values of categories."""
+    """Return the fitted column of each feature of the nodes, and the values of categories.
+
+    Words are numbered as the model's encoder has them.
+    """
     count = int(model.n_features_in_)
+    fitted = _fitted(model)
+    numbers = [j for j in range(count) if j not in fitted]
+    column = np.array([*fitted, *numbers], dtype=np.int64)
+    known = {
+        j: np.array(_there(kept) if _are_numbers(kept) else range(len(_there(kept))), dtype=float)
+        for j, kept in fitted.items()
+    }
+    return column, known
+
+
+def _fitted(model: Any) -> dict[int, Array]:
+    """Return the categories of each fitted column that has any, in the columns' order."""
     encoder = getattr(model, "_preprocessor", None)
     if encoder is None:
         if getattr(model, "is_categorical_", None) is not None:
             raise NoTrees("its categories are kept in the manner of an older scikit-learn")
-        return np.arange(count), {}
-    categorical = np.asarray(model.is_categorical_, dtype=bool)
-    column = np.concatenate([np.flatnonzero(categorical), np.flatnonzero(~categorical)])
+        return {}
+    places = np.flatnonzero(np.asarray(model.is_categorical_, dtype=bool)).tolist()
     values = encoder.named_transformers_["encoder"].categories_
-    known = {}
-    for j, kept in zip(np.flatnonzero(categorical), values, strict=True):
-        if np.asarray(kept).dtype.kind not in "iufb":
-            raise NoTrees("its categories are no numbers")
-        kept = np.asarray(kept, dtype=np.float64)
-        known[int(j)] = kept[~np.isnan(kept)]
-    return column, known
+    return {j: np.asarray(kept) for j, kept in zip(places, values, strict=True)}
+
+
+def _are_numbers(kept: Array) -> bool:
+    return kept.dtype.kind in "iufb"
+
+
+def _there(kept: Array) -> list[Any]:
+    """Return the categories without the missing one."""
+    return [value for value in kept.tolist() if value is not None and value == value]
 
 
 def _tree(predictor: Any, column: Array, known: dict[int, Array], output: int) -> Tree:

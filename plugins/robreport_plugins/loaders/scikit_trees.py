@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from robreport import Tree, TreeEnsemble
-from robreport_plugins.loaders.histogram_trees import histogram_ensemble
-from robreport_plugins.loaders.tree_space import before_scaling
+from robreport_plugins.loaders.frame_input import FrameInput
+from robreport_plugins.loaders.histogram_trees import binned, histogram_ensemble
+from robreport_plugins.loaders.tree_columns import columns_behind
+from robreport_plugins.loaders.tree_space import in_data_space
 from robreport_plugins.loaders.verified_trees import NoTrees
 
 Array = npt.NDArray[Any]
@@ -38,11 +38,18 @@ def is_tree_model(estimator: Any) -> bool:
     return _name(_parts(estimator)[1]) in _SINGLE | _FORESTS | _BOOSTED | _HISTOGRAM
 
 
-def scikit_ensemble(estimator: Any) -> TreeEnsemble:
-    """Return an estimator's trees over the columns that it was fitted on.
+def scikit_ensemble(estimator: Any, frame: FrameInput | None = None) -> TreeEnsemble:
+    """Return an estimator's trees over data space.
 
-    In a pipeline, steps that scale each column by a positive factor are worked into the
-    thresholds, which stay exact.
+    In a pipeline, steps that make each column that the trees test of one column of the data are
+    worked into the tests: scalings into thresholds, which stay exact, encoders into sets of
+    categories, imputers into where missing values go.
+
+    Parameters
+    ----------
+    estimator : fitted estimator
+    frame : FrameInput or None
+        How data space becomes its input; None for the same columns, all of numbers.
 
     Raises
     ------
@@ -52,6 +59,9 @@ def scikit_ensemble(estimator: Any) -> TreeEnsemble:
     steps, model = _parts(estimator)
     name = _name(model)
     try:
+        if frame is None:
+            count = int(estimator.n_features_in_)
+            frame = FrameInput(width=count, order=np.arange(count))
         if name in _SINGLE:
             ensemble = _forest(model, [model])
         elif name in _FORESTS:
@@ -62,18 +72,12 @@ def scikit_ensemble(estimator: Any) -> TreeEnsemble:
             ensemble = histogram_ensemble(model)
         else:
             raise NoTrees(f"a {type(model).__name__} has none that are known here")
-        scalings = [scaling for step in steps for scaling in _scaling(step)]
+        columns = columns_behind(steps, frame)
+        if name in _HISTOGRAM:
+            columns = binned(model, columns)
     except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise NoTrees(f"fitted attributes of another form ({type(error).__name__})") from None
-    if not scalings:
-        return ensemble
-
-    def scale(feature: Array, x: Array) -> Array:
-        for apply in scalings:
-            x = apply(feature, x)
-        return x
-
-    return before_scaling(ensemble, scale)
+    return in_data_space(ensemble, columns, frame.width)
 
 
 def use_one_thread(estimator: Any) -> None:
@@ -168,41 +172,3 @@ def _boosted(model: Any) -> TreeEnsemble:
         link_scale=2.0 if classifies and model.loss == "exponential" else 1.0,
         input_dtype="float32",
     )
-
-
-Scaling = Callable[[Array, Array], Array]
-
-
-def _scaling(step: Any) -> list[Scaling]:
-    """Return what a step does to each column, if that grows with the column; in its own order."""
-    if step is None or step == "passthrough":
-        return []
-    name = _name(step)
-    if name == "StandardScaler":
-        return [*_subtract(step.mean_ if step.with_mean else None), *_divide(step.scale_)]
-    if name == "RobustScaler":
-        centre = step.center_ if step.with_centering else None
-        return [*_subtract(centre), *_divide(step.scale_ if step.with_scaling else None)]
-    if name == "MaxAbsScaler":
-        return _divide(step.scale_)
-    if name == "MinMaxScaler" and (np.asarray(step.scale_) > 0).all():
-        low, high = step.feature_range if step.clip else (-math.inf, math.inf)
-        factor, shift = np.asarray(step.scale_), np.asarray(step.min_)
-        return [lambda j, x: np.clip(x * factor[j] + shift[j], low, high)]
-    raise NoTrees(f"a {type(step).__name__} stands before them, which is no scaling of columns")
-
-
-def _subtract(centre: Any) -> list[Scaling]:
-    if centre is None:
-        return []
-    centre = np.asarray(centre, dtype=np.float64)
-    return [lambda j, x: x - centre[j]]
-
-
-def _divide(scale: Any) -> list[Scaling]:
-    if scale is None:
-        return []
-    scale = np.asarray(scale, dtype=np.float64)
-    if not (scale > 0).all():
-        raise NoTrees("a scaler before them turns a column around")
-    return [lambda j, x: x / scale[j]]

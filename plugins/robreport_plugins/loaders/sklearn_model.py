@@ -84,7 +84,7 @@ def _category_facts(frame: FrameInput, schema: DataSchema | None) -> dict[str, s
     count = len(schema.categories) if schema is not None else 0
     if not count:
         return {}
-    spelled = len(frame.values)
+    spelled = frame.spelled
     codes = f", {count - spelled} not (as codes, or not read)" if spelled < count else ""
     return {"categorical columns": f"{spelled} of {count} spelled out{codes}"}
 
@@ -167,7 +167,6 @@ def _setup(estimator: Any, source: ModelSource, regression: bool, where: str) ->
         n_outputs=1 if regression else (schema.n_classes if schema else 0) or len(labels),
         labels=labels,
         index=index,
-        order=order,
         frame=frame_input(estimator, schema, width=flat, order=order, names=columns),
     )
 

@@ -10,7 +10,13 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from robreport_plugins.loaders.fitted_categories import blocks_of, is_scikit, steps_of
+from robreport_plugins.loaders.encodings import NoEncoding, encoding, until_encoded
+from robreport_plugins.loaders.fitted_categories import (
+    blocks_of,
+    does_nothing,
+    is_scikit,
+    steps_of,
+)
 from robreport_plugins.loaders.frame_input import FrameInput
 from robreport_plugins.loaders.twins import (
     Columns,
@@ -19,15 +25,8 @@ from robreport_plugins.loaders.twins import (
     transformer_twin,
     unfold,
 )
-from robreport_plugins.loaders.wording import listed, one_line
 
 Array = npt.NDArray[Any]
-
-_ENCODERS = ("OneHotEncoder", "OrdinalEncoder", "TargetEncoder")
-# Each output column of these depends on one input column only.
-_BY_COLUMN = (*_ENCODERS, "SimpleImputer", "StandardScaler", "MinMaxScaler", "MaxAbsScaler")
-_MOST_ENTRIES = 4_000_000
-_REFUSALS = (ValueError, TypeError, KeyError)
 
 
 class Codes(nn.Module):
@@ -130,31 +129,24 @@ def table_candidates(estimator: Any, frame: FrameInput) -> list[tuple[nn.Sequent
 
 def _chain(steps: Sequence[Any], inputs: list[int], frame: FrameInput) -> nn.Module:
     """Return the twin of consecutive steps that begin with some of the estimator's columns."""
-    steps = [step for step in steps if not _does_nothing(step)]
+    steps = [step for step in steps if not does_nothing(step)]
     if steps and is_scikit(steps[0], "ColumnTransformer"):
         blocks: list[nn.Module] = []
         for transformer, read in blocks_of(steps[0], inputs):
             inner = [] if isinstance(transformer, str) else steps_of(transformer)
             blocks.append(_chain(inner, read, frame))
         return nn.Sequential(Beside(blocks), *map(transformer_twin, steps[1:]))
-    encoders = [i for i, step in enumerate(steps) if is_scikit(step, *_ENCODERS)]
-    if not encoders:
+    behind = until_encoded(steps)
+    if not behind:
         return nn.Sequential(*_numbers(inputs, frame), *map(transformer_twin, steps))
-    plain = [frame.names[i] if frame.names else str(i) for i in inputs if i not in frame.values]
-    if plain:
-        raise NoTwin(f"encoded columns that are not declared categorical, {listed(plain, 3)}")
-    behind = encoders[-1] + 1
-    if not all(is_scikit(step, *_BY_COLUMN) for step in steps[:behind]):
-        raise NoTwin("steps before an encoder that mix columns")
     places = Columns(np.asarray(frame.order)[inputs])
-    table = _code_table(steps[:behind], inputs, frame)
+    try:
+        found = encoding(steps[:behind], inputs, frame)
+    except NoEncoding as reason:
+        raise NoTwin(str(reason)) from None
+    # What is refused stays NaN, which the twin then gives where the estimator raises.
+    table = CodeTable(found.base, [made - found.base for made in found.made])
     return nn.Sequential(places, table, *map(transformer_twin, steps[behind:]))
-
-
-def _does_nothing(step: Any) -> bool:
-    return isinstance(step, str) or (
-        is_scikit(step, "FunctionTransformer") and getattr(step, "func", 0) is None
-    )
 
 
 def _numbers(inputs: list[int], frame: FrameInput) -> list[nn.Module]:
@@ -165,55 +157,3 @@ def _numbers(inputs: list[int], frame: FrameInput) -> list[nn.Module]:
     if any(value.dtype.kind == "O" for value in values):
         raise NoTwin("a column of texts that reaches no encoder")
     return [*picked, Decode(coded, values)] if coded else picked
-
-
-def _code_table(steps: Sequence[Any], inputs: list[int], frame: FrameInput) -> CodeTable:
-    """Ask the steps what they make of every category of every column, the others held fixed.
-
-    What is refused becomes NaN, which the twin then gives where the estimator raises.
-    """
-    start = np.array([[min(frame.known[i], default=0) for i in inputs]])
-    base = _encoded(steps, start, inputs, frame)
-    if base is None:
-        raise NoTwin("an encoder that refuses the categories of the data")
-    tables = []
-    sizes = [len(frame.values[i]) for i in inputs]
-    if sum(sizes) * base.shape[1] > _MOST_ENTRIES:
-        raise NoTwin("an encoding of too many categories")
-    for column, size in enumerate(sizes):
-        rows = np.repeat(start, size, axis=0)
-        rows[:, column] = np.arange(size)
-        found = _encoded(steps, rows, inputs, frame)
-        if found is None:
-            each = [_encoded(steps, rows[i : i + 1], inputs, frame) for i in range(size)]
-            refused = np.full((1, base.shape[1]), np.nan)
-            found = np.concatenate([refused if row is None else row for row in each])
-        tables.append(found - base)
-    return CodeTable(base[0], tables)
-
-
-def _encoded(
-    steps: Sequence[Any], codes: Array, inputs: list[int], frame: FrameInput
-) -> Array | None:
-    """Return what steps make of rows of codes, dense float64; None where they refuse them."""
-    columns = [frame.values[i][codes[:, place]] for place, i in enumerate(inputs)]
-    if frame.names:
-        import pandas as pd
-
-        names = [frame.names[i] for i in inputs]
-        table: Any = pd.DataFrame(
-            {n: pd.Series(c, dtype=c.dtype) for n, c in zip(names, columns, strict=True)}
-        )
-    else:
-        table = np.empty((len(codes), len(inputs)), dtype=object)
-        for place, column in enumerate(columns):
-            table[:, place] = column
-    try:
-        for step in steps:
-            table = step.transform(table)
-        dense = table.toarray() if hasattr(table, "toarray") else np.asarray(table)
-        return np.array(dense, dtype=np.float64)
-    except _REFUSALS as error:
-        if len(codes) == 1 and "categor" not in str(error) and "NaN" not in str(error):
-            raise NoTwin(f"an encoder that fails with {one_line(error)}") from None
-        return None

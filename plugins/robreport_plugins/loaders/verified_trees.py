@@ -68,6 +68,8 @@ def probe_rows(ensemble: TreeEnsemble, rows: int = _ROWS, seed: int = 0) -> Arra
         x[:, feature] = np.where(which == 3, x[:, feature], np.choose(which % 3, choices))
     for feature, categories in _categories(ensemble).items():
         pool = np.append(categories, categories.max(initial=0.0) + 1)
+        if ensemble.category_rounding == "nearest":
+            pool = np.concatenate([pool, pool - 0.25, pool + 0.5])
         x[:, feature] = rng.choice(pool, size=rows)
     largest = np.finfo(ensemble.input_dtype).max
     x = np.clip(x, -largest, largest)

@@ -20,6 +20,10 @@ Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
 Rows = npt.NDArray[np.floating]
 
+_WHOLE: dict[str, Callable[[Floats], Floats]] = {
+    "floor": np.floor, "trunc": np.trunc, "nearest": np.rint,
+}  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Cells:
@@ -181,10 +185,7 @@ class _Nodes:
         if not self.categorical[node]:
             left, absent = first <= end, np.zeros(len(seen), dtype=bool)
         else:
-            known = self.ensemble.known_categories.get(int(self.feature[node]))
-            absent = np.zeros(len(seen), dtype=bool) if known is None else ~np.isin(seen, known)
-            rounding = self.ensemble.category_rounding
-            codes = seen if rounding == "exact" else getattr(np, rounding)(seen)
+            codes, absent = self.ensemble.categories_of(int(self.feature[node]), seen)
             left = np.isin(codes, tree.categories[inside])
         if self.zero[node]:
             absent |= seen == 0
@@ -222,7 +223,7 @@ class _Ends:
         """Return the ends of all stretches that a category, or a value itself, could be."""
         found = [self.last_not_above(values, strict=strict) for strict in (False, True)]
         if self.rounding != "exact":
-            whole: Callable[[Floats], Floats] = np.floor if self.rounding == "floor" else np.trunc
+            whole = _WHOLE[self.rounding]
             n = len(values)
             found.append(self._last(lambda v: whole(self.seen(v)) <= values, n))
             found.append(self._last(lambda v: whole(self.seen(v)) < values, n))

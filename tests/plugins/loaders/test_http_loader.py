@@ -43,7 +43,7 @@ SCHEMA = DataSchema(
     task="classification", input_shape=(4,), layout="table", classes=NAMES, features=COLUMNS
 )
 REGRESSION = DataSchema(task="regression", input_shape=(4,), layout="table", features=COLUMNS)
-SECRET = 'tok"en/4711+x'
+SECRET = 'tok"en/471147114711+x'
 
 
 class FakeClock:
@@ -723,7 +723,7 @@ def test_secrets_are_sent_and_never_told(
     told = f"{handle.facts} {handle.kind} {handle.digest} {vars(handle.__class__)}"
     assert handle.facts["header Authorization"] == "from the environment variable TOKEN"
     forms = {SECRET, json.dumps(SECRET)[1:-1], base64.b64encode(SECRET.encode()).decode(),
-             "tok%22en", "4711"}  # fmt: skip
+             "tok%22en", "471147114711"}  # fmt: skip
     assert not any(form in told for form in forms)
     # A service that repeats what it was sent, in every place that a sentence may quote.
     echoes: list[Answer] = [

@@ -38,7 +38,8 @@ from robreport import DataSchema, Needs, NotOffered
 from robreport_plugins.loaders.lightgbm_model import LightgbmLoader
 from robreport_plugins.loaders.scikit_trees import scikit_ensemble
 from robreport_plugins.loaders.sklearn_model import SklearnModelLoader
-from robreport_plugins.loaders.tree_space import before_scaling
+from robreport_plugins.loaders.tree_columns import TreeColumn
+from robreport_plugins.loaders.tree_space import in_data_space
 from robreport_plugins.loaders.verified_trees import probe_rows
 from robreport_plugins.loaders.xgboost_model import XgboostLoader
 
@@ -234,7 +235,8 @@ def test_thresholds_that_no_input_or_all_inputs_pass() -> None:
     tree = DecisionTreeRegressor(max_depth=1).fit([[0.0], [1.0]], [0.0, 1.0])
     model = scikit_ensemble(tree)
     for value, bar in ((0.0, np.inf), (9.0, -np.inf)):
-        squeezed = before_scaling(model, lambda j, x, value=value: np.full_like(x, value))
+        column = TreeColumn(source=0).scaled(lambda j, x, to=value: np.full_like(x, to), 0)
+        squeezed = in_data_space(model, [column], 1)
         assert squeezed.trees[0].threshold[0] == bar
 
 

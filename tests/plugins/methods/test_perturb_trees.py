@@ -99,6 +99,8 @@ def some_ensemble(rng: np.random.Generator, trees: int, depth: int = 3) -> TreeE
     shared = link == "distribution" or trees < 3
     wide = outputs if shared else 1
     odd = bool(rng.random() < 0.5)
+    rounding = str(rng.choice(["exact", "floor", "trunc", "nearest"]))
+    knows = rounding == "nearest" or (odd and rng.random() < 0.5)
 
     def values(n: int) -> np.ndarray:
         # coarse, so that ties of classes happen
@@ -116,8 +118,8 @@ def some_ensemble(rng: np.random.Generator, trees: int, depth: int = 3) -> TreeE
         comparison=str(rng.choice(["<", "<="])),
         input_dtype=str(rng.choice(["float32", "float64"])),
         sum_dtype=str(rng.choice(["float32", "float64"])), zero_band=float(rng.choice([0, 0.05])),
-        category_rounding=str(rng.choice(["exact", "floor", "trunc"])),
-        known_categories={2: np.array([0.0, 1, 2])} if odd and rng.random() < 0.5 else {},
+        category_rounding=rounding,
+        known_categories={2: np.array([0.0, 1, 2])} if knows else {},
         class_order=np.array([2, 0, 1]) if outputs == 3 and rng.random() < 0.5 else None,
     )  # fmt: skip
 
