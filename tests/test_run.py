@@ -262,6 +262,7 @@ def test_one_unusable_model_leaves_the_others_standing(tmp_path: Path) -> None:
     assert "(2,); those of the other splits (3,)" in narrow["problem"]
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_and_the_earlier_report_kept(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("mounting a small file system needs root")
@@ -320,6 +321,7 @@ def test_check_measures_nothing(tmp_path: Path) -> None:
     assert not any((tmp_path / "cache").glob("outcomes/*"))
 
 
+@pytest.mark.slow
 def test_a_comparison_is_made_anew_when_a_name_changes(tmp_path: Path) -> None:
     names = '[[metrics]]\nid = "planted.names"\n'
     first = spec(tmp_path / "first", GOOD, names)

@@ -21,6 +21,9 @@ QUICK: dict[str, dict[str, Any]] = {
 # In how many situations each must have computed, where one is not enough.
 COMPUTED = {"linear.robust_hinge": 5}
 
+# Ten seconds each: run with what else takes long.
+SLOW = ("linear.robust_hinge", "linear.compare", "attacks.compare")
+
 METRICS = [m for m in REGISTRY.metrics.values() if not issubclass(m, Comparison)]
 COMPARISONS = [m for m in REGISTRY.metrics.values() if issubclass(m, Comparison)]
 
@@ -33,7 +36,13 @@ def test_what_is_said_of_metrics_belongs_to_one() -> None:
     assert {*QUICK, *COMPUTED} <= set(REGISTRY.metrics)
 
 
-@pytest.mark.parametrize("metric", METRICS, ids=lambda m: m.id)
+def each(metrics: list[Any]) -> list[Any]:
+    return [
+        pytest.param(m, id=m.id, marks=[pytest.mark.slow] if m.id in SLOW else []) for m in metrics
+    ]
+
+
+@pytest.mark.parametrize("metric", each(METRICS))
 def test_metric_keeps_the_contract(metric: Any) -> None:
     report = check_metric(metric, params=QUICK.get(metric.id))
     computed = [name for name, ended in report.scenarios.items() if ended == "computed"]
@@ -42,7 +51,7 @@ def test_metric_keeps_the_contract(metric: Any) -> None:
     assert [note for note in report.notes if note.startswith("needs ")] == []
 
 
-@pytest.mark.parametrize("metric", COMPARISONS, ids=lambda m: m.id)
+@pytest.mark.parametrize("metric", each(COMPARISONS))
 def test_comparison_keeps_the_contract(metric: Any) -> None:
     consumed = [m for m in METRICS if m.id in metric.consumes]
     outcomes = make_outcomes(*consumed, params=QUICK)

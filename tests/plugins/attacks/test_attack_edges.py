@@ -236,7 +236,7 @@ class Masked(nn.Module):
 
 
 @pytest.mark.parametrize("norm", CONVEX)
-@pytest.mark.parametrize("value", [-1e6, -1e9])
+@pytest.mark.parametrize("value", [pytest.param(-1e6, marks=pytest.mark.slow), -1e9])
 def test_a_masked_class_spares_no_input(value, norm):
     oracle, x = linear((6,), n=40)
     y = oracle.predict(x)

@@ -255,7 +255,9 @@ def test_a_search_is_never_below_the_optimum_and_always_valid(
     assert (found[1][model.predict(x) != y] == 0).all()
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize(
+    "norm", [pytest.param(n, marks=[pytest.mark.slow] if n in NORMS[:2] else []) for n in NORMS]
+)
 def test_a_search_mostly_finds_the_optimum(norm: Norm) -> None:
     """Of 60 inputs and ensembles of four or nine trees, at least 96 in 100, by enumeration."""
     equal = total = 0
