@@ -424,6 +424,22 @@ def test_gradients_that_mislead_are_caught_though_no_attack_of_the_suite_asks(mo
     assert "Square, which asks only, broke" in check.detail
 
 
+def test_scores_that_mislead_every_attack_are_caught():
+    """The class is the honest one, and all that is seen beside it points back to it."""
+
+    def lure(inner, x):
+        z = inner(x)
+        return 10.0 * torch.nn.functional.one_hot(z.argmax(1), z.shape[1]) - 0.01 * z
+
+    honest, exact = ten_classes(lambda inner, x: inner(x))
+    eps = round(float(np.quantile(exact, 0.5)), 4)
+    settings = {"attacks": ["default"], "queries": 50}
+    assert not failed(audit(honest, threat(Norm.Linf, eps), **settings))
+    result = audit(ten_classes(lure)[0], threat(Norm.Linf, eps), **settings)
+    assert result.scalars[f"robust_accuracy[t, {eps}]"].value > (exact > eps).mean() + 0.1
+    assert "survives-everything" in failed(result)
+
+
 def test_answers_that_change_with_the_questions_are_caught():
     """The same twice at the beginning, and another after so many calls."""
     calls = []
