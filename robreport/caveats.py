@@ -45,6 +45,12 @@ CAVEATS: dict[str, CaveatText] = {
         "Declare the network's input transformation (layout, pad, normalize) as it is used, or "
         "correct the loader that makes the twin.",
     ),
+    "incomplete-rows": CaveatText(
+        "Rows of the test split with missing values were passed over.",
+        "A change of what is missing has no size, so such rows are not attacked. Clean accuracy "
+        "and robust accuracy speak of complete rows alone, and those with gaps may be less robust.",
+        "Fill the gaps before the audit as they are filled in production, and attack what results.",
+    ),
     "label-not-most-probable": CaveatText(
         "For some inputs the label that the model returns is not its most probable class.",
         "Accuracy is measured on the labels, calibration and log-loss on the probabilities; the "

@@ -11,7 +11,9 @@ import numpy.typing as npt
 
 from robreport import Norm, ThreatModel
 from robreport_plugins.attacks.catalogue import Attack
-from robreport_plugins.attacks.target import Bools, Floats, Ints, Target, arena
+from robreport_plugins.attacks.judging import Bools, Floats, Ints
+from robreport_plugins.attacks.rules import symbol
+from robreport_plugins.attacks.target import Target, arena
 
 # Inputs whose outputs are computed twice, to see whether they repeat.
 REPEATED = 256
@@ -165,6 +167,10 @@ class Campaign:
     def text(self, eps: float) -> str:
         """Return a radius as the audit spells it."""
         return self.written.get(eps, f"{eps:g}")
+
+    def at(self, place: ThreatModel, eps: float) -> str:
+        """Return where something was seen, in words: "L∞ ε = 0.1"."""
+        return f"{symbol(place)} \u03b5 = {self.text(eps)}"
 
     def of(self, threat: ThreatModel, eps: float) -> tuple[Trial, ...]:
         """Return the trials of one threat and radius, in the order of the attacks."""

@@ -16,8 +16,9 @@ from robreport import ThreatModel
 from robreport_plugins.attacks.campaign import Shown, Trial
 from robreport_plugins.attacks.case import Case, Exact
 from robreport_plugins.attacks.catalogue import Attack
+from robreport_plugins.attacks.judging import Bools, Ints, Judged, judge
 from robreport_plugins.attacks.params import SuiteParams
-from robreport_plugins.attacks.target import Bools, Ints, Judged, Target
+from robreport_plugins.attacks.target import Target
 from robreport_plugins.methods.perturb import Attempt, loss_gradient
 
 # How many examples that fell at a smaller radius are attacked again at each larger one. Without
@@ -190,7 +191,7 @@ class Runner:
             generator = _generator(self.seed, attack, place, eps, f"{number} {word}")
             case = self.target.case(part, place, eps, generator)
             attempt = attack.run(case, attack.settings(params or self.params))
-            fallen += int(self.target.judge(case, attempt).broken.sum())
+            fallen += int(judge(case, attempt).broken.sum())
         return fallen
 
     def _attempt(
@@ -208,7 +209,7 @@ class Runner:
     def _judge(self, record: _Fallen, eps: float, case: Case, attempt: Attempt) -> Ints:
         """Have the model decide a batch, keep what it says, and return the rows that fell."""
         with record.timed():
-            verdict = self.target.judge(case, attempt)
+            verdict = judge(case, attempt)
         record.queries += verdict.queries
         record.unconfirmed += verdict.unconfirmed
         hit = case.rows[verdict.broken]

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from robreport import Caveat, Check, ThreatModel, stats
-from robreport_plugins.attacks.campaign import REPEATED, Again, Campaign, How, Trial
+from robreport import Caveat, Check, ThreatModel
+from robreport_plugins.attacks.campaign import REPEATED, Campaign, Trial
+from robreport_plugins.attacks.looked_again import not_converged, once_more, other_loss
 from robreport_plugins.attacks.rules import symbol
 from robreport_plugins.methods.space_landing import changes_in
 
@@ -20,10 +21,6 @@ CHANCE_LEVEL = 0.01
 HELD_SHARE = 0.1
 # Share of examples with a zero gradient, or with another class in the module, that is tolerated.
 STRAY_SHARE = 0.01
-# Of fewer inputs than these, that an attack which the suite lacks broke, nothing is made.
-FEW = 3
-_LOSSES = {"margin": "the margin"}
-_NONE_LEFT = "no iterative attack, with any wrong class as the goal, left an input"
 # Share of what white-box attacks left that a short black-box search may surely break: a few are
 # what the one finds and the other does not.
 BLIND_SHARE = 0.1
@@ -50,6 +47,8 @@ def checks(campaign: Campaign) -> tuple[tuple[Check, ...], tuple[Caveat, ...]]:
         caveats.append(masked)
     if untried := _untried(campaign):
         caveats.append(untried)
+    if incomplete := _incomplete(campaign):
+        caveats.append(incomplete)
     return tuple(check for _, check in found), tuple(caveats)
 
 
@@ -67,7 +66,7 @@ def weaker_iterative(campaign: Campaign) -> tuple[str, Check]:
                 chance = _tail(alone, alone + gained)
                 if chance < WEAKER_LEVEL and (worst is None or chance < worst[0]):
                     words = (
-                        f"at {_at(campaign, place, eps)}, {single.attack.title} alone "
+                        f"at {campaign.at(place, eps)}, {single.attack.title} alone "
                         f"broke {alone} inputs and {many.attack.title} alone only {gained}"
                     )
                     worst = chance, words
@@ -96,7 +95,7 @@ def not_monotone(campaign: Campaign) -> tuple[str, Check]:
         worst = max(failing, key=lambda t: t.held / t.probed)
         detail = (
             f"of {worst.probed} inputs that {worst.attack.title} had broken at a smaller \u03b5, "
-            f"{worst.held} withstood it at {_at(campaign, worst.arena, worst.eps)}"
+            f"{worst.held} withstood it at {campaign.at(worst.arena, worst.eps)}"
         )
     elif probed:
         detail = f"of {probed} attacks repeated with a larger \u03b5, {held} failed"
@@ -143,61 +142,6 @@ def survives_everything(campaign: Campaign) -> tuple[str, Check]:
     )
 
 
-def not_converged(campaign: Campaign) -> tuple[str, Check]:
-    """Whether twice the steps change less than the interval of the robust accuracy does."""
-    return "not-converged", _once_more(
-        campaign, "longer", "twice the steps change less than the interval",
-        "{attack} with twice the steps",
-        _NONE_LEFT,
-    )  # fmt: skip
-
-
-def other_loss(campaign: Campaign) -> tuple[str, Check]:
-    """Whether the loss that was not followed changes less than the interval does."""
-    return "other-loss-stronger", _once_more(
-        campaign, "other loss", "another loss changes less than the interval",
-        "{attack} that follows {loss}",
-        _NONE_LEFT,
-    )  # fmt: skip
-
-
-def _once_more(
-    campaign: Campaign, how: How, name: str, what: str, without: str, most: float = 0.0
-) -> Check:
-    """Whether attacks run again in a way lower robust accuracy by less than half its interval.
-
-    Of attacks that the suite lacks what they surely do counts, and they may break the share `most`.
-    """
-    foreign = how != "longer"
-    worst: tuple[float, float, Again] | None = None
-    for run in campaign.again:
-        if run.how != how or not run.attacked:
-            continue
-        share = run.fallen / run.attacked
-        low = stats.clopper_pearson(run.fallen, run.attacked).low
-        # of a part of what was left, only what it surely says of the rest
-        counts = low if foreign and run.attacked < run.survivors else share
-        interval = stats.clopper_pearson(run.survivors, campaign.n)
-        over = counts * run.survivors / campaign.n - (interval.high - interval.low) / 2
-        if foreign and (run.fallen < FEW or low <= most):
-            over = min(over, 0.0)
-        if worst is None or over > worst[0]:
-            worst = over, share * run.survivors / campaign.n, run
-    if worst is None:
-        return Check(name=name, passed=True, detail=without, applies=False)
-    over, gained, run = worst
-    surely = "surely " if foreign else ""
-    verdict = f"{surely}more" if over > 0 else f"not {surely}more"
-    limit = f" and {100 * most:.0f} % of them" if most else ""
-    words = what.format(attack=run.attack.title, loss=_LOSSES.get(run.loss, run.loss))
-    detail = (
-        f"{words} broke {run.fallen} of {run.attacked} inputs that "
-        f"all attacks had left at {_at(campaign, run.arena, run.eps)}: robust accuracy "
-        f"falls by {100 * gained:.1f} points, {verdict} than half its 95 % interval{limit}"
-    )
-    return Check(name=name, passed=over <= 0, detail=detail)
-
-
 def stronger_black_box(campaign: Campaign) -> tuple[str, Check]:
     """Whether attacks that look into the model break at least as much as those that only ask.
 
@@ -211,7 +155,7 @@ def stronger_black_box(campaign: Campaign) -> tuple[str, Check]:
         lambda t: t.attack.knowledge == "white box",
     )  # fmt: skip
     name = "black-box attacks are no stronger than white-box ones"
-    asked = _once_more(
+    asked = once_more(
         campaign, "black box", name, "{attack}, which asks only,",
         "it takes attacks that follow gradients, a model that gives scores, any wrong class as "
         "the goal, and features that need not be whole numbers", BLIND_SHARE,
@@ -258,7 +202,7 @@ def _stronger(
             chance = _tail(alone, alone + missed)
             if chance < WEAKER_LEVEL and (worst is None or chance < worst[0]):
                 words = (
-                    f"at {_at(campaign, place, eps)}, {trial.attack.title} alone broke "
+                    f"at {campaign.at(place, eps)}, {trial.attack.title} alone broke "
                     f"{alone} inputs, and the others {missed} that it did not"
                 )
                 worst = chance, words
@@ -377,11 +321,23 @@ def _untried(campaign: Campaign) -> Caveat | None:
         tried = {trial.attack.name for trial in campaign.of(place, eps)}
         if free and changes_in(place.norm, eps) >= 1 and not tried & _CHANGE_CODES:
             detail = (
-                f"at {_at(campaign, place, eps)} the attacker may change {free} categorical "
+                f"at {campaign.at(place, eps)} the attacker may change {free} categorical "
                 f"column{'s' if free > 1 else ''}, and none of the attacks run can"
             )
             return Caveat(code="categories-not-tried", detail=detail)
     return None
+
+
+def _incomplete(campaign: Campaign) -> Caveat | None:
+    """The caveat that rows were passed over, of which the result does not speak."""
+    lacking = campaign.target.incomplete
+    if not lacking:
+        return None
+    detail = (
+        f"{lacking:,} of the first {lacking + campaign.n:,} test rows have missing values and were "
+        "not attacked"
+    )
+    return Caveat(code="incomplete-rows", detail=detail)
 
 
 def _last(campaign: Campaign) -> list[Trial]:
@@ -399,7 +355,3 @@ def _tail(successes: int, n: int, share: float = 0.5) -> float:
     from scipy.stats import binom
 
     return float(binom.sf(successes - 1, n, share))
-
-
-def _at(campaign: Campaign, place: ThreatModel, eps: float) -> str:
-    return f"{symbol(place)} \u03b5 = {campaign.text(eps)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -18,18 +18,16 @@ from robreport import (
     ModelHandle,
     Needs,
     Norm,
-    SkipMetric,
     ThreatModel,
     TreeEnsemble,
 )
-from robreport_plugins.attacks.case import Case, Exact, ends
-from robreport_plugins.methods.perturb import Attempt
+from robreport_plugins.attacks.case import Case, ends
+from robreport_plugins.attacks.rows import complete_rows
 from robreport_plugins.methods.space import Space
 from robreport_plugins.methods.space_of import bounds_of, check_groups, codes_of, space_of
 
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 # Where a probability of nothing stops counting: its logarithm must stay a number.
 _LEAST = 1e-12
@@ -39,25 +37,8 @@ _STARTS = 2000
 _LOOKED_AT = 500
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
-    """What the model itself says of a batch of candidates.
-
-    ``x_adv`` lies in ball and bounds and is valid; ``broken`` where the model's class is not the
-    label; ``unconfirmed`` counts the attack's claims that the model does not share, and
-    ``queries`` the candidates that the model was asked about.
-    """
-
-    x_adv: Floats
-    predicted: Ints
-    broken: Bools
-    size: npt.NDArray[np.float64]
-    unconfirmed: int
-    queries: int
-
-
 class Target:
-    """One model and the first `samples` inputs of a split.
+    """One model and the first `samples` inputs of a split without missing values.
 
     Frozen columns of a table are held as they are, and categorical ones go from code to code:
     what a threat model allows is its `Space`.
@@ -67,7 +48,7 @@ class Target:
     bundle : Bundle
         With a split ``test``; ``train``, where there is one, gives columns their units.
     samples : int or None
-        How many inputs; None for all.
+        How many inputs; None for all. `incomplete` counts those that were passed over.
     device : str
         Where the attacks compute.
     batch_size : int
@@ -78,7 +59,7 @@ class Target:
         Labels that the model has no output for, inputs that are infinite, or bounds that do
         not fit.
     SkipMetric
-        The inputs have missing values.
+        Every input has missing values.
     ModelError
         The outputs are no logits ``(n, k)`` with k >= 2, or some are not finite.
     """
@@ -87,10 +68,11 @@ class Target:
         self, bundle: Bundle, *, samples: int | None, device: str, batch_size: int
     ) -> None:
         split = bundle.split("test")
-        self.n = len(split) if samples is None else min(samples, len(split))
-        self.x: Floats = split.x[: self.n]
-        self.y: Ints = np.asarray(split.labels[: self.n], dtype=np.int64)
-        self.index: Ints = np.asarray(split.index[: self.n], dtype=np.int64)
+        rows, self.incomplete = complete_rows(split.x, samples, batch_size)
+        self.x: Floats = split.x[rows]
+        self.n = len(self.x)
+        self.y: Ints = np.asarray(split.labels[rows], dtype=np.int64)
+        self.index: Ints = np.asarray(split.index[rows], dtype=np.int64)
         self.model: ModelHandle = bundle.model
         self.offers = bundle.offers
         self.schema = bundle.schema
@@ -107,13 +89,6 @@ class Target:
         self.reference: Floats = units.x
         self._surrogates: dict[int, torch.nn.Module] = {}
         self._spaces: dict[ThreatModel, Space] = {}
-        if self.n == 0:
-            raise DataError("split test is empty; there is nothing to attack")
-        if not np.issubdtype(self.x.dtype, np.floating):
-            raise DataError(
-                f"split test holds {self.x.dtype} inputs; attacks need float32 or float64"
-            )
-        self._check_finite()
 
     @cached_property
     def starts(self) -> Floats:
@@ -309,84 +284,6 @@ class Target:
             target=self, space=space, rows=rows, data=data, module=module, unit=unit,
             x=x, y=y, norm=threat.norm, eps=eps, low=low, high=high, generator=generator, aim=aim,
         )  # fmt: skip
-
-    def judge(self, case: Case, attempt: Attempt) -> Judged:
-        """Return what the model says of an attempt, after putting it where the threat allows.
-
-        Where whole numbers or groups were moved by parts of a step, landing may have taken the
-        success away: what is not broken is judged once more with its change stretched to the
-        whole radius.
-
-        Raises
-        ------
-        ModelError
-            The attack returned another shape than it was given.
-        """
-        if attempt.x_adv.shape != case.x.shape:
-            raise ModelError(
-                f"an attack returned shape {tuple(attempt.x_adv.shape)} for inputs of shape "
-                f"{tuple(case.x.shape)}"
-            )
-        x = case.data
-        x_adv = case.landed(attempt)
-        predicted, broken = self._verdict(case, x_adv)
-        queries = len(x)
-        if case.stepwise and not isinstance(attempt, Exact):
-            further = case.landed(attempt, stretched=True)
-            moved = (further != x_adv).reshape(len(x), -1).any(axis=1)
-            left = np.flatnonzero(~broken & moved)
-            if len(left):
-                classes, fell = self._verdict(case.only(left, case.eps), further[left])
-                new = left[fell]
-                x_adv[new], predicted[new], broken[new] = further[new], classes[fell], True
-                queries += len(left)
-        denied = attempt.claimed.cpu().numpy() & ~broken
-        return Judged(
-            x_adv=x_adv,
-            predicted=predicted,
-            broken=broken,
-            size=case.space.sizes(x, x_adv, case.norm),
-            # where values are rounded to whole ones, a claim is about another input
-            unconfirmed=self._unconfirmed(case, attempt, denied) if case.space.smooth else 0,
-            queries=queries,
-        )
-
-    def _verdict(self, case: Case, x_adv: Floats) -> tuple[Ints, Bools]:
-        """Return the model's classes of candidates, and which of them break their example."""
-        predicted = self.predict(x_adv)
-        inside = case.space.inside(case.data, x_adv, case.norm, case.eps)
-        return predicted, inside & self._hits(case, predicted, slice(None))
-
-    def _hits(self, case: Case, predicted: Ints, places: Ints | slice) -> Bools:
-        """Return which of these classes are what the threat is after, for those of a batch."""
-        if case.aim is not None:
-            return np.asarray(predicted == case.aim)
-        return np.asarray(predicted != self.y[case.rows[places]])
-
-    def _unconfirmed(self, case: Case, attempt: Attempt, denied: Bools) -> int:
-        """Count the claims that do not even hold for the very candidates that they are about.
-
-        Putting a candidate back into ball and bounds may lose the one digit that decided.
-        """
-        places = np.flatnonzero(denied)
-        if not len(places):
-            return 0
-        outside = ~case.within(attempt)[places]
-        wrong = np.zeros(len(places), dtype=bool)
-        for asked in case.asked(attempt):
-            wrong |= self._hits(case, self.predict(asked[places]), places)
-        return int((outside | ~wrong).sum())
-
-    def _check_finite(self) -> None:
-        for start in range(0, self.n, self.batch_size):
-            part = self.x[start : start + self.batch_size]
-            if np.isnan(part).any():
-                raise SkipMetric(
-                    "the test set has missing values, and a perturbation of what is missing has no "
-                    'size; leave those rows out (missing_values = "drop") or fill them'
-                )
-            if not np.isfinite(part).all():
-                raise DataError("split test holds inputs that are not finite; attacks need numbers")
 
 
 class InUnits(torch.nn.Module):

@@ -51,10 +51,12 @@ class FrameInput:
     missing: frozenset[int] = frozenset()
     numbers: Mapping[int, float] = field(default_factory=dict)
 
-    @property
-    def spelled(self) -> int:
-        """Number of columns whose codes do not just stand for themselves."""
-        return sum(not _are_codes(values) for values in self.values.values())
+    def form(self, column: int) -> str:
+        """Return how the estimator is given one of its columns of categories, in words."""
+        values = self.values.get(column)
+        if values is None or _are_codes(values):
+            return "as codes"
+        return "as words" if values.dtype.kind == "O" else "as numbers"
 
     def codes(self, column: int, flat: Array) -> npt.NDArray[np.int64]:
         """Return the place in `values` of each row's category in one of the estimator's columns."""

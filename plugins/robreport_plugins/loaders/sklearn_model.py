@@ -81,12 +81,16 @@ class SklearnModelLoader:
 
 def _category_facts(frame: FrameInput, schema: DataSchema | None) -> dict[str, str]:
     """Return in which form the estimator is given columns of categories."""
-    count = len(schema.categories) if schema is not None else 0
-    if not count:
+    if schema is None or not schema.categories:
         return {}
-    spelled = frame.spelled
-    codes = f", {count - spelled} not (as codes, or not read)" if spelled < count else ""
-    return {"categorical columns": f"{spelled} of {count} spelled out{codes}"}
+    forms: dict[str, list[str]] = {"as words": [], "as numbers": [], "as codes": [], "not read": []}
+    read = {int(place): column for column, place in enumerate(frame.order)}
+    for place, name in enumerate(schema.features):
+        if name in schema.categories:
+            column = read.get(place)
+            forms["not read" if column is None else frame.form(column)].append(name)
+    said = [f"{listed(names, 6)} {form}" for form, names in forms.items() if names]
+    return {"categorical columns": "; ".join(said)}
 
 
 def is_regression(estimator: Any, where: str) -> bool:

@@ -753,11 +753,26 @@ def test_frozen_and_categorical_columns_stay_as_they_are(norm, random_start):
         assert result.scalars[f"robust_accuracy[t, {eps}]"].value == pytest.approx(exact, abs=1e-9)
 
 
-def test_missing_values_are_a_reason_to_skip():
-    oracle, x, y = linear(n=20)
-    x[3, 2] = np.nan
-    with pytest.raises(SkipMetric, match="missing values"):
-        audit(bundle_of(oracle, x, y), threat(Norm.Linf, 0.1))
+def test_rows_with_missing_values_are_passed_over():
+    oracle, x, y = linear(n=60)
+    holes = x.copy()
+    holes[[3, 20, 50], 2] = np.nan
+    result = audit(bundle_of(oracle, holes, y), threat(Norm.Linf, 0.1), samples=40)
+    # the first forty without a gap, of which two were passed over
+    kept = np.delete(np.arange(60), [3, 20, 50])[:40]
+    np.testing.assert_array_equal(result.arrays["index"], 100 + kept)
+    assert result.scalars["clean_accuracy"].n == 40
+    (caveat,) = [c for c in result.caveats if c.code == "incomplete-rows"]
+    assert "2 of the first 42 test rows" in caveat.detail
+    whole = audit(bundle_of(oracle, x[kept], y[kept]), threat(Norm.Linf, 0.1))
+    for name, scalar in whole.scalars.items():
+        if name.startswith(("clean", "robust")):
+            assert scalar.value == result.scalars[name].value
+    every = audit(bundle_of(oracle, holes, y), threat(Norm.Linf, 0.1))
+    assert any("3 of the first 60 test rows" in c.detail for c in every.caveats)
+    holes[:, 0] = np.nan
+    with pytest.raises(SkipMetric, match="every row of the test set has missing values"):
+        audit(bundle_of(oracle, holes, y), threat(Norm.Linf, 0.1))
 
 
 class Remembers(Wrapped):
