@@ -50,6 +50,12 @@ class Attack:
         Norms that it works in besides, on tables.
     aims : bool
         Whether it can move an example to a chosen class, `Case.aim`.
+    loss : str
+        What it follows whatever the parameters say; "" where they decide.
+    from_input : bool
+        Whether it begins at the input itself when no random start is asked for.
+    changes_codes : bool
+        Whether it changes categories and one-hot groups.
     """
 
     name: str
@@ -63,6 +69,9 @@ class Attack:
     tables: bool = False
     table_norms: frozenset[Norm] = frozenset()
     sets: tuple[tuple[str, int], ...] = ()
+    loss: str = ""
+    from_input: bool = False
+    changes_codes: bool = False
 
     @property
     def knowledge(self) -> str:
@@ -118,20 +127,22 @@ CATALOGUE: dict[str, Attack] = {
         Attack(name="fgsm", title="FGSM", norms=_CONVEX, sees="gradients", kind="step",
                run=_white("fgsm"), budget=_once, aims=True),
         Attack(name="bim", title="BIM", norms=_CONVEX, sees="gradients", kind="iterative",
-               run=_white("bim"), budget=_alone, aims=True),
+               run=_white("bim"), budget=_alone, aims=True, from_input=True),
         Attack(name="pgd", title="PGD", norms=_CONVEX, sees="gradients", kind="iterative",
-               run=_white("pgd"), budget=_steps, aims=True),
+               run=_white("pgd"), budget=_steps, aims=True, from_input=True),
         Attack(name="apgd-ce", title="APGD-CE", norms=_CONVEX, sees="gradients",
-               kind="iterative", run=_white("apgd_ce"), budget=_steps, aims=True),
+               kind="iterative", run=_white("apgd_ce"), budget=_steps, aims=True,
+               loss="cross-entropy"),
         Attack(name="apgd-dlr", title="APGD-DLR", norms=_CONVEX, sees="gradients",
-               kind="iterative", run=_white("apgd_dlr"), budget=_steps, aims=True),
+               kind="iterative", run=_white("apgd_dlr"), budget=_steps, aims=True, loss="margin"),
         Attack(name="apgd-t", title="APGD-T", norms=_CONVEX, sees="gradients", kind="iterative",
-               run=_white("apgd_targeted"), budget=_steps),
+               run=_white("apgd_targeted"), budget=_steps, loss="margin"),
         Attack(name="apgd-ce-eot", title="APGD-CE, averaged", norms=_CONVEX, sees="gradients",
-               kind="iterative", run=_white("apgd_ce_eot"), budget=_steps, aims=True),
+               kind="iterative", run=_white("apgd_ce_eot"), budget=_steps, aims=True,
+               loss="cross-entropy"),
         Attack(name="apgd-dlr-eot", title="APGD-DLR, averaged", norms=_CONVEX,
                sees="gradients", kind="iterative", run=_white("apgd_dlr_eot"), budget=_steps,
-               aims=True),
+               aims=True, loss="margin"),
         Attack(name="fab", title="FAB-T", norms=_CONVEX, sees="gradients", kind="minimal",
                run=_white("fab"), budget=_steps),
         Attack(name="deepfool", title="DeepFool", norms=frozenset({Norm.L2, Norm.Linf}),
@@ -150,19 +161,20 @@ CATALOGUE: dict[str, Attack] = {
                run=_black("square"), budget=lambda params: (params.queries, 1), aims=True),
         Attack(name="search", title="Greedy search", norms=frozenset(Norm), sees="scores",
                kind="search", run=_black("search"), budget=lambda params: (50, params.restarts),
-               tables=True, aims=True),
+               tables=True, aims=True, changes_codes=True),
         Attack(name="hopskipjump", title="HopSkipJump", norms=frozenset({Norm.L2, Norm.Linf}),
                sees="decisions", kind="minimal", run=_black("hopskipjump"),
                budget=lambda params: (params.queries, 1)),
         Attack(name="draws", title="Single and random changes", norms=frozenset(Norm),
                sees="decisions", kind="search", run=_black("draws"),
-               budget=lambda params: (params.queries, 1), tables=True, aims=True),
+               budget=lambda params: (params.queries, 1), tables=True, aims=True,
+               changes_codes=True),
         Attack(name="transfer", title="Transfer", norms=_CONVEX, sees="decisions",
                kind="search", run=_black("transfer"), budget=lambda params: (params.steps, 1),
-               aims=True, table_norms=frozenset({Norm.L0})),
+               aims=True, table_norms=frozenset({Norm.L0}), changes_codes=True),
         Attack(name="trees", title="Tree geometry", norms=frozenset(Norm), sees="trees",
                kind="minimal", run=_late("robreport_plugins.attacks.tree_box", "trees"),
-               budget=_once, aims=True),
+               budget=_once, aims=True, changes_codes=True),
         Attack(name="noise", title="Noise", norms=_CONVEX, sees="decisions", kind="noise",
                run=_black("noise"), budget=lambda params: (1, params.noise_tries)),
     )

@@ -18,11 +18,6 @@ LONGER = 200
 # Of them, those that a black-box attack asks about, and its questions about each.
 ASKED = 100
 QUESTIONS = 300
-# What attacks follow that have a loss of their own.
-_OWN_LOSS = {
-    "apgd-ce": "cross-entropy", "apgd-ce-eot": "cross-entropy", "apgd-dlr": "margin",
-    "apgd-dlr-eot": "margin", "apgd-t": "margin",
-}  # fmt: skip
 
 
 def retries(
@@ -51,7 +46,7 @@ def retries(
             # of a radius so large a random start alone is often of another class: none where the
             # suite has an attack that can do without
             still = runner.params.model_copy(update={"random_start": False, "restarts": 1})
-            plain = next((a for a in climbers if a.name in ("pgd", "bim")), attack)
+            plain = next((a for a in climbers if a.from_input), attack)
             fallen = runner.probe(plain, place, eps, rows, "flood", still)
             floods.append(Flood(attack=plain, arena=place, eps=eps, attacked=len(rows),
                                 left=len(rows) - fallen))  # fmt: skip
@@ -65,9 +60,8 @@ def retries(
             twice = usual.model_copy(update={"steps": 2 * usual.steps})
             again.append(_again(runner, "longer", attack, place, eps, left[eps], LONGER, twice))
         if attack is not None and runner.target.module is not None:
-            other = (
-                "cross-entropy" if _OWN_LOSS.get(attack.name, usual.loss) == "margin" else "margin"
-            )
+            followed = attack.loss or usual.loss
+            other = "cross-entropy" if followed == "margin" else "margin"
             changed = usual.model_copy(update={"loss": other})
             again.append(_again(runner, "other loss", CATALOGUE["pgd"], place, eps, left[eps],
                                 LONGER, changed))  # fmt: skip

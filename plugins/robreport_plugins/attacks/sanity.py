@@ -308,18 +308,14 @@ def _masking(campaign: Campaign, codes: set[str]) -> Caveat | None:
     return None
 
 
-# attacks that change categories and groups
-_CHANGE_CODES = frozenset({"search", "draws", "trees", "transfer"})
-
-
 def _untried(campaign: Campaign) -> Caveat | None:
     """The caveat that categories were free to change and no attack could change them."""
     for place, eps in _places(campaign):
         space = campaign.target.space(place)
         fixed = space.fixed.reshape(-1)
         free = sum(not fixed[code] for code in space.codes)
-        tried = {trial.attack.name for trial in campaign.of(place, eps)}
-        if free and changes_in(place.norm, eps) >= 1 and not tried & _CHANGE_CODES:
+        tried = any(trial.attack.changes_codes for trial in campaign.of(place, eps))
+        if free and changes_in(place.norm, eps) >= 1 and not tried:
             detail = (
                 f"at {campaign.at(place, eps)} the attacker may change {free} categorical "
                 f"column{'s' if free > 1 else ''}, and none of the attacks run can"
