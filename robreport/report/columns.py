@@ -21,8 +21,10 @@ ROOMY, NARROWEST = 1.6, 45.0
 """A table of few short columns is not stretched over the whole page."""
 # (class of the style sheet, characters of a line, those after a column of numbers, of words)
 _SIZES = (("", LINE, 2.2, 2.2), ("dense", 126, 1.4, 2.2), ("dense denser", 147, 1.5, 2.5))
-# a digit is wider than most letters
+# a digit is wider than most letters, a capital or a sign of arithmetic more so
 _DIGIT = 1.1
+_BROAD = 1.35
+_SIGNS = frozenset("<>=+~\u00b1\u00d7\u2264\u2265%@")
 # what a column of words keeps
 _SHORT = 8.0
 _LONGEST = 56
@@ -102,7 +104,17 @@ def _spread(base: Sequence[float], weights: Sequence[float], extra: float) -> li
 def _word(text: str) -> float:
     """Length of the longest piece that should not be broken."""
     words = text.replace("-", "- ").split(" ")
-    return max((len(word) * (_DIGIT if word[:1].isdigit() else 1.0) for word in words), default=0.0)
+    return max(map(_length, words), default=0.0)
+
+
+def _length(word: str) -> float:
+    digits = word[:1].isdigit()
+    return sum(
+        _BROAD if letter.isupper() or letter in _SIGNS
+        else _DIGIT if digits or letter.isdigit()
+        else 1.0
+        for letter in word
+    )  # fmt: skip
 
 
 def _parts(cell: Any, kind: str, labels: Mapping[str, str]) -> list[str]:

@@ -47,3 +47,12 @@ def test_text_gets_smaller_before_words_are_broken() -> None:
         for count in (3, 8, 10)
     ]
     assert sizes == ["", "dense", "dense denser"]
+
+
+def test_a_short_word_of_broad_letters_stays_whole() -> None:
+    """A label such as ">50K" is broader than four letters."""
+    long = ("changes", "text", "of many words " * 9)
+    given = columns.widths(
+        block(("label", "text", "<=50K"), *[("changed", "integer", 1)] * 5, long), {}
+    )
+    assert room(given, 0) - 2.2 >= 1.2 * len("<=50K")

@@ -70,13 +70,21 @@ def example_table(campaign: Campaign, threat: ThreatModel, schema: DataSchema) -
     if not shown or campaign.target.x.ndim != 2:
         return None
     names = schema.features or tuple(f"feature {i}" for i in range(campaign.target.x.shape[1]))
+    words = [schema.categories.get(name, ()) for name in names]
+    space = campaign.target.space(threat)
+    unit = np.ones(len(names)) if space.unit is None else space.unit
     rows = []
     for s in shown:
         before = campaign.target.x[s.row].astype(np.float64)
         change = s.x_adv.astype(np.float64) - before
-        top = np.argsort(-np.abs(change), kind="stable")[:FEATURES_SHOWN]
+        # another category counts 1, however far apart their codes are
+        coded = np.array([bool(known) for known in words]) & (change != 0)
+        sizes = np.where(coded, 1.0, np.abs(change) / unit)
+        top = np.argsort(-sizes, kind="stable")[:FEATURES_SHOWN]
         changes = "; ".join(
-            f"{names[i]}: {before[i]:.4g} \u2192 {s.x_adv[i]:.4g}" for i in top if change[i] != 0
+            f"{names[i]}: {_written(before[i], words[i])} \u2192 {_written(s.x_adv[i], words[i])}"
+            for i in top
+            if change[i] != 0
         )
         rows.append(
             (
@@ -107,6 +115,14 @@ def example_table(campaign: Campaign, threat: ThreatModel, schema: DataSchema) -
         caption="The first broken inputs in the order of the data, each with the smallest "
         "perturbation found.",
     )
+
+
+def _written(value: float, words: Sequence[str]) -> str:
+    """Return a value as a category's own word, a whole number in full, or four digits."""
+    whole = float(value).is_integer() and abs(value) < 1e15
+    if whole and 0 <= value < len(words):
+        return words[int(value)]
+    return f"{value:,.0f}" if whole else f"{value:.4g}"
 
 
 def _within(campaign: Campaign, threat: ThreatModel) -> Sequence[Shown]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import product
 
@@ -326,3 +327,36 @@ def test_twice_the_steps_are_tried_on_what_is_left():
     enough = audit(bundle_of(oracle, x, y), threat(Norm.L2, 0.3), attacks=["pgd"], steps=60,
                    loss="margin", random_start=False)  # fmt: skip
     assert not enough.caveats
+
+
+def test_changed_rows_are_told_in_the_words_of_the_data():
+    """Categories by name, whole numbers in full, and what changed most in units of its own."""
+
+    class Bought(ModelHandle):
+        """Yes to a cook with more than 5,000."""
+
+        def predict(self, x):
+            return ((x[:, 0] == 2) & (x[:, 1] > 5000)).astype(np.int64)
+
+        def predict_proba(self, x):
+            yes = 0.5 * (x[:, 0] == 2) + 0.4 * np.clip(x[:, 1] / 5000, 0, 1.1) + 0.05
+            return np.stack([1 - yes, yes], axis=1)
+
+    rng = np.random.default_rng(0)
+    x = np.stack([rng.integers(0, 3, 60), rng.integers(0, 9000, 60)], axis=1).astype(float)
+    x[:2] = (2, 7000), (0, 8000)
+    model = Bought()
+    model.n_outputs = 2
+    bundle = bundle_of(
+        model, x, model.predict(x),
+        offers=Needs.LABELS | Needs.CLASSIFICATION | Needs.PROBABILITIES,
+        features=("job", "gain"), bounds=((0.0, 0.0), (2.0, 9000.0)), integer=("gain",),
+        categories={"job": ("clerk", "monk", "cook")},
+    )  # fmt: skip
+    rows = (
+        audit(bundle, threat(Norm.L0, 1), gallery=20, attacks=["search"]).tables["examples.t"].rows
+    )
+    told = {row[0]: row[-1] for row in rows}
+    assert re.fullmatch(r"(job: cook \u2192 (clerk|monk))|(gain: 7,000 \u2192 [0-9.,]+)", told[0])
+    assert told[1] == "job: clerk \u2192 cook"
+    assert all("job: 0" not in words and "e+" not in words for words in told.values())
