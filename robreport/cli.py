@@ -260,11 +260,14 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = ExitCode.INTERRUPTED
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a fault of ours must not read as "a requirement not met"
-        import traceback
+        if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
+            code = 0  # the framework's own help, which nobody reads to its end
+        else:
+            import traceback
 
-        traceback.print_exc()
-        _complain(f"this is a fault of robreport: {type(error).__name__}: {error}")
-        code = ExitCode.FAILED
+            traceback.print_exc()
+            _complain(f"this is a fault of robreport: {type(error).__name__}: {error}")
+            code = ExitCode.FAILED
     _let_readers_go()
     sys.exit(int(code or 0))
 

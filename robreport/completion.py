@@ -31,6 +31,8 @@ class Completed(TyperGroup):
         try:
             return super().make_context(info_name, args, *rest, **extra)
         except SystemExit as left:
+            if isinstance(left.__context__, BrokenPipeError):
+                raise
             # the framework's completion options leave so, and nothing has run yet
             if left.code:
                 raise UsageError(_NO_SHELL) from None

@@ -149,6 +149,14 @@ def left_alone(*arguments: str, cache: Path, stderr: Any) -> int:
     return process.wait(timeout=120)
 
 
+@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help")])
+def test_help_that_nobody_reads_is_no_fault(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    with said.open("w") as stream:
+        assert left_alone(*arguments, cache=tmp_path / "cache", stderr=stream) == 0
+    assert said.read_text() == ""
+
+
 @pytest.mark.slow
 def test_a_reader_who_leaves_changes_no_exit_code(tmp_path: Path) -> None:
     cache = tmp_path / "cache"

@@ -21,6 +21,8 @@ ROOMY, NARROWEST = 1.6, 45.0
 """A table of few short columns is not stretched over the whole page."""
 # (class of the style sheet, characters of a line, those after a column of numbers, of words)
 _SIZES = (("", LINE, 2.2, 2.2), ("dense", 126, 1.4, 2.2), ("dense denser", 147, 1.5, 2.5))
+# what words keep from the numbers before them
+_BESIDE = 1.6
 # a digit is wider than most letters, a capital or a sign of arithmetic more so
 _DIGIT = 1.1
 _BROAD = 1.35
@@ -57,6 +59,8 @@ def widths(block: TableBlock, labels: Mapping[str, str]) -> Widths:
             heading = f"{column.title} ({column.unit})" if column.unit else column.title
             cells = [_parts(row[j], column.kind, labels) for row in sample]
             gap = gaps[column.kind not in _NUMBERS]
+            if j and column.kind not in _NUMBERS and block.columns[j - 1].kind in _NUMBERS:
+                gap += _BESIDE
             words = [_word(heading) * 1.12] + [_word(p) for parts in cells for p in parts]
             lines = [len(heading) * 1.05] + [sum(len(p) + 1 for p in ps) - 1 for ps in cells]
             least.append(min(max(words), 24) + gap)
