@@ -94,7 +94,8 @@ How = Literal["longer", "other loss", "black box"]
 class Again:
     """One attack, run otherwise than before, on examples that all attacks together had left.
 
-    ``how`` is "longer" with twice the steps, "other loss", or "black box" for one that asks only.
+    ``how`` is "longer" with twice the steps, "other loss", or "black box" for one that asks only;
+    ``aim`` is the class that it was to bring them to, if any.
     """
 
     how: How
@@ -102,6 +103,7 @@ class Again:
     arena: ThreatModel
     eps: float
     loss: str
+    aim: int | None
     survivors: int
     attacked: int
     fallen: int

@@ -8,7 +8,7 @@ from robreport_plugins.attacks.campaign import Again, Campaign, How
 # Of fewer inputs than these, that an attack which the suite lacks broke, nothing is made.
 FEW = 3
 _LOSSES = {"margin": "the margin"}
-_NONE_LEFT = "no iterative attack, with any wrong class as the goal, left an input"
+_NONE_LEFT = "no iterative attack left an input"
 
 
 def not_converged(campaign: Campaign) -> tuple[str, Check]:
@@ -60,7 +60,15 @@ def once_more(
     words = what.format(attack=run.attack.title, loss=_LOSSES.get(run.loss, run.loss))
     detail = (
         f"{words} broke {run.fallen} of {run.attacked} inputs that "
-        f"all attacks had left at {campaign.at(run.arena, run.eps)}: robust accuracy "
+        f"all attacks had left at {campaign.at(run.arena, run.eps)}{_towards(campaign, run)}: "
+        "robust accuracy "
         f"falls by {100 * gained:.1f} points, {verdict} than half its 95 % interval{limit}"
     )
     return Check(name=name, passed=over <= 0, detail=detail)
+
+
+def _towards(campaign: Campaign, run: Again) -> str:
+    if run.aim is None:
+        return ""
+    classes = campaign.target.schema.classes
+    return f", towards class {classes[run.aim] if run.aim < len(classes) else run.aim}"

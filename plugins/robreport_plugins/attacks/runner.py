@@ -184,12 +184,13 @@ class Runner:
         rows: Ints,
         word: str,
         params: SuiteParams | None = None,
+        aim: int | None = None,
     ) -> int:
         """Return how many of these rows an attack breaks, apart from what is reported."""
         fallen = 0
         for number, part in enumerate(self.target.batches(rows)):
             generator = _generator(self.seed, attack, place, eps, f"{number} {word}")
-            case = self.target.case(part, place, eps, generator)
+            case = self.target.case(part, place, eps, generator, aim)
             attempt = attack.run(case, attack.settings(params or self.params))
             fallen += int(judge(case, attempt).broken.sum())
         return fallen

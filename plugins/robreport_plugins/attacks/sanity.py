@@ -157,8 +157,8 @@ def stronger_black_box(campaign: Campaign) -> tuple[str, Check]:
     name = "black-box attacks are no stronger than white-box ones"
     asked = once_more(
         campaign, "black box", name, "{attack}, which asks only,",
-        "it takes attacks that follow gradients, a model that gives scores, any wrong class as "
-        "the goal, and features that need not be whole numbers", BLIND_SHARE,
+        "it takes attacks that follow gradients, a model that gives scores, and features that "
+        "need not be whole numbers", BLIND_SHARE,
     )  # fmt: skip
     if found is None or (asked.applies and not asked.passed):
         return "stronger-black-box", asked

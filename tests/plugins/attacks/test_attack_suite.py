@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -55,8 +56,9 @@ class Wrapped(ModelHandle):
         return self.module
 
 
-def threat(norm, *eps, name="t"):
-    return ThreatModel(name=name, norm=norm, eps=tuple(Eps(float(e), str(e)) for e in eps))
+def threat(norm, *eps, name="t", **more):
+    values = tuple(Eps(float(e), str(e)) for e in eps)
+    return ThreatModel(name=name, norm=norm, eps=values, **more)
 
 
 def bundle_of(model, x, y, *, bounds=(0.0, 1.0), layout="table", classes=()):
@@ -422,6 +424,23 @@ def test_gradients_that_mislead_are_caught_though_no_attack_of_the_suite_asks(mo
         assert "stronger-black-box" in failed(result)
     (check,) = [c for c in result.checks if c.name.startswith("black-box")]
     assert "Square, which asks only, broke" in check.detail
+
+
+@pytest.mark.slow
+def test_attacks_towards_a_class_are_tested_too(monkeypatch):
+    monkeypatch.setattr(retries, "QUESTIONS", 300)
+    aimed = threat(Norm.Linf, 0.1, goal="targeted")
+    settings = {"attacks": ["pgd"], "targets": 3, "steps": 20, "restarts": 1}
+    honest, _ = ten_classes(lambda inner, x: inner(x))
+    assert not failed(audit(honest, aimed, loss="margin", **settings))
+    away = 1e-3 * torch.randn(30, 10, generator=torch.Generator().manual_seed(1))
+    lure, _ = ten_classes(lambda inner, x: inner(x.detach()) + x @ away)
+    result = audit(lure, aimed, **settings)
+    assert "stronger-black-box" in failed(result)
+    (check,) = [c for c in result.checks if c.name.startswith("black-box")]
+    assert re.search(r"towards class \d: robust accuracy falls", check.detail)
+    tiny, _ = ten_classes(lambda inner, x: inner(x) * 1e-6)
+    assert "other-loss-stronger" in failed(audit(tiny, aimed, **settings))
 
 
 def test_scores_that_mislead_every_attack_are_caught():
