@@ -169,7 +169,8 @@ class TreeEnsemble:
         For some features, the values that are no missing ones (before they are rounded, unless to
         the nearest, which is never missing); elsewhere all are.
     class_order : array of int64 or None
-        The order in which the library has the classes, whose first wins a tie; None for 0, 1, ...
+        The order in which the library has the classes, whose first wins a tie (with ``"sigmoid"``
+        a score of 0); None for 0, 1, ...
 
     Raises
     ------
@@ -312,7 +313,8 @@ class TreeEnsemble:
         """Return class indices ``(n,)`` int64, or values ``(n,)`` float64."""
         raw = self.predict_raw(x)
         if self.link == "sigmoid":
-            return (raw[:, 0] > 0).astype(np.int64)
+            tied = 0 if self.class_order is None else self.class_order[0]
+            return np.where(raw[:, 0] == 0, tied, raw[:, 0] > 0).astype(np.int64)
         if self.n_classes:
             order = np.arange(self.n_classes) if self.class_order is None else self.class_order
             return np.asarray(order[raw[:, order].argmax(axis=1)], dtype=np.int64)

@@ -76,8 +76,8 @@ def _flood(
         return None
     rows = np.flatnonzero(runner.right)[:PROBES]
     # of a radius so large a random start alone is often of another class: none where the suite
-    # has an attack that can do without
-    still = runner.params.model_copy(update={"random_start": False, "restarts": 1})
+    # has an attack that can do without; nor steps of a fixed length, which would end half-way
+    still = runner.params.model_copy(update={"random_start": False, "restarts": 1, "step": None})
     plain = next((a for a in climbers if a.from_input), attack)
     fallen = runner.probe(plain, place, eps, rows, "flood", still)
     return Flood(attack=plain, arena=place, eps=eps, attacked=len(rows), left=len(rows) - fallen)

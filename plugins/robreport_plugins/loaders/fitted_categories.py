@@ -68,6 +68,7 @@ def fitted_categories(estimator: Any, count: int) -> dict[int, Array]:
 
 
 def _collect(steps: Sequence[Any], inputs: list[int], found: dict[int, Array]) -> None:
+    more = False
     for step in steps:
         if is_scikit(step, "ColumnTransformer"):
             for transformer, read in blocks_of(step, inputs):
@@ -75,12 +76,14 @@ def _collect(steps: Sequence[Any], inputs: list[int], found: dict[int, Array]) -
                     _collect(steps_of(transformer), read, found)
             return
         if is_scikit(step, *ENCODERS):
-            for place, values in zip(inputs, step.categories_, strict=True):
+            for place, values in zip(inputs, step.categories_, strict=not more):
                 found.setdefault(place, np.asarray(values, dtype=object))
             return
         inner = next((n for n in _LAST_STEPS if getattr(step, n, None) is not None), "")
         if inner:
             _collect(steps_of(getattr(step, inner)), inputs, found)
             return
-        if not is_scikit(step, *_KEEPS_COLUMNS) or getattr(step, "add_indicator", False):
+        if not is_scikit(step, *_KEEPS_COLUMNS):
             return
+        # what says where values were missing stands behind the columns themselves
+        more = more or bool(getattr(step, "add_indicator", False))

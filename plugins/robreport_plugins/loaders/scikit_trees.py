@@ -170,5 +170,7 @@ def _boosted(model: Any) -> TreeEnsemble:
         base=base,
         link=("sigmoid" if width == 1 else "softmax") if classifies else "identity",
         link_scale=2.0 if classifies and model.loss == "exponential" else 1.0,
+        # its class 1 is that of scores of 0 and above
+        class_order=np.array([1, 0]) if classifies and width == 1 else None,
         input_dtype="float32",
     )

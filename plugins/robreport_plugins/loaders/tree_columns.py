@@ -104,28 +104,33 @@ def columns_behind(steps: Sequence[Any], frame: FrameInput) -> list[TreeColumn]:
     NoTrees
         A step makes a column of several, or of one in a way that is not known here.
     """
-    return _chain([part for step in steps for part in steps_of(step)],
-                  list(range(len(frame.order))), frame)  # fmt: skip
+    every = [part for step in steps for part in steps_of(step)]
+    return _chain(every, list(range(len(frame.order))), frame)[0]
 
 
-def _chain(steps: Sequence[Any], inputs: list[int], frame: FrameInput) -> list[TreeColumn]:
-    """Return what consecutive steps make of some of the estimator's columns."""
+def _chain(
+    steps: Sequence[Any], inputs: list[int], frame: FrameInput
+) -> tuple[list[TreeColumn], bool]:
+    """Return what consecutive steps make of some columns, and whether in a sparse table."""
     steps = [step for step in steps if not does_nothing(step)]
     if steps and is_scikit(steps[0], "ColumnTransformer"):
         columns = [
             column
             for transformer, read in blocks_of(steps[0], inputs)
-            for column in _chain(steps_of(transformer), read, frame)
+            for column in _chain(steps_of(transformer), read, frame)[0]
         ]
+        sparse = bool(steps[0].sparse_output_)
         steps = steps[1:]
     elif behind := until_encoded(steps):
         columns = _encoded(steps[:behind], inputs, frame)
+        sparse = bool(getattr(steps[behind - 1], "sparse_output", False))
         steps = steps[behind:]
     else:
         columns = [TreeColumn(source=int(frame.order[i]), made=frame.values.get(i)) for i in inputs]
+        sparse = False
     for step in steps:
-        columns = _behind(step, columns)
-    return columns
+        columns, sparse = _behind(step, columns, sparse)
+    return columns, sparse
 
 
 def _encoded(steps: Sequence[Any], inputs: list[int], frame: FrameInput) -> list[TreeColumn]:
@@ -157,24 +162,24 @@ def _is_always(value: float, made: Array) -> bool:
     return np.array_equal(made, np.full(len(made), value), equal_nan=True)
 
 
-def _behind(step: Any, columns: list[TreeColumn]) -> list[TreeColumn]:
-    """Return what one step makes of the columns before it."""
+def _behind(step: Any, columns: list[TreeColumn], sparse: bool) -> tuple[list[TreeColumn], bool]:
+    """Return what one step makes of the columns before it, and whether in a sparse table."""
     if is_scikit(step, "ColumnTransformer"):
         found = []
         for transformer, read in blocks_of(step, range(len(columns))):
-            inner = [columns[place] for place in read]
+            inner, thin = [columns[place] for place in read], sparse
             for part in steps_of(transformer):
-                inner = inner if does_nothing(part) else _behind(part, inner)
+                if not does_nothing(part):
+                    inner, thin = _behind(part, inner, thin)
             found += inner
-        return found
+        return found, bool(step.sparse_output_)
     if is_scikit(step, "SimpleImputer"):
-        return _imputed(step, columns)
+        return _imputed(step, columns), sparse
     if type(step).__module__.startswith("sklearn.feature_selection."):
-        kept = np.flatnonzero(step.get_support())
-        return [columns[place] for place in kept]
-    for scaling in _scalings(step):
+        return [columns[place] for place in np.flatnonzero(step.get_support())], sparse
+    for scaling in _scalings(step, sparse):
         columns = [column.scaled(scaling, place) for place, column in enumerate(columns)]
-    return columns
+    return columns, sparse
 
 
 def _imputed(step: Any, columns: list[TreeColumn]) -> list[TreeColumn]:
@@ -189,15 +194,17 @@ def _imputed(step: Any, columns: list[TreeColumn]) -> list[TreeColumn]:
     return found
 
 
-def _scalings(step: Any) -> list[Scaling]:
+def _scalings(step: Any, sparse: bool) -> list[Scaling]:
     """Return what a step does to each column, if that grows with the column; in its own order."""
     if is_scikit(step, "StandardScaler"):
-        return [*_subtract(step.mean_ if step.with_mean else None), *_divide(step.scale_)]
+        centre = step.mean_ if step.with_mean else None
+        return [*_subtract(centre), *_divide(step.scale_, sparse)]
     if is_scikit(step, "RobustScaler"):
         centre = step.center_ if step.with_centering else None
-        return [*_subtract(centre), *_divide(step.scale_ if step.with_scaling else None)]
+        scale = step.scale_ if step.with_scaling else None
+        return [*_subtract(centre), *_divide(scale, sparse)]
     if is_scikit(step, "MaxAbsScaler"):
-        return _divide(step.scale_)
+        return _divide(step.scale_, sparse)
     if is_scikit(step, "MinMaxScaler") and (np.asarray(step.scale_) > 0).all():
         low, high = step.feature_range if step.clip else (-math.inf, math.inf)
         factor, shift = np.asarray(step.scale_), np.asarray(step.min_)
@@ -212,10 +219,14 @@ def _subtract(centre: Any) -> list[Scaling]:
     return [lambda j, x: x - centre[j]]
 
 
-def _divide(scale: Any) -> list[Scaling]:
+def _divide(scale: Any, sparse: bool) -> list[Scaling]:
     if scale is None:
         return []
     scale = np.asarray(scale, dtype=np.float64)
     if not (scale > 0).all():
         raise NoTrees("a scaler before them turns a column around")
+    if sparse:
+        # as scikit-learn scales a sparse table: another last digit
+        factor = 1.0 / scale
+        return [lambda j, x: x * factor[j]]
     return [lambda j, x: x / scale[j]]

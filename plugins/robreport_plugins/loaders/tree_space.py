@@ -48,7 +48,8 @@ def in_data_classes(ensemble: TreeEnsemble, index: Array, classes: int) -> TreeE
     if ensemble.link == "sigmoid":
         # Its class 1 is the data's class 0: negated scores say the same of the other class.
         trees = tuple(_changed(tree, value=-tree.value) for tree in ensemble.trees)
-        return replace(ensemble, trees=trees, base=-ensemble.base)
+        own = np.arange(2) if ensemble.class_order is None else ensemble.class_order
+        return replace(ensemble, trees=trees, base=-ensemble.base, class_order=index[own])
     base = np.zeros(classes)
     base[index] = ensemble.base
     trees = tuple(_scoring(tree, index, classes) for tree in ensemble.trees)

@@ -262,9 +262,9 @@ def _classes(ensemble: TreeEnsemble, value: Floats, output: int) -> Ints:
         total += value.astype(kind)
     else:
         total[:, output] += value[:, 0].astype(kind)
-    if ensemble.link == "sigmoid":
-        return np.asarray(total[:, 0] > 0, dtype=np.int64)
     order = _order(ensemble)
+    if ensemble.link == "sigmoid":
+        return np.where(total[:, 0] == 0, order[0], total[:, 0] > 0).astype(np.int64)
     return np.asarray(order[total[:, order].argmax(axis=1)], dtype=np.int64)
 
 

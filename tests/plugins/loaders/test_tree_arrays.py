@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from sklearn.preprocessing import (
 )
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from robreport import DataSchema, Needs, NotOffered
+from robreport import DataSchema, Needs, Norm, NotOffered, ThreatModel
 from robreport_plugins.loaders.lightgbm_model import LightgbmLoader
 from robreport_plugins.loaders.scikit_trees import scikit_ensemble
 from robreport_plugins.loaders.sklearn_model import SklearnModelLoader
@@ -42,6 +43,8 @@ from robreport_plugins.loaders.tree_columns import TreeColumn
 from robreport_plugins.loaders.tree_space import in_data_space
 from robreport_plugins.loaders.verified_trees import probe_rows
 from robreport_plugins.loaders.xgboost_model import XgboostLoader
+from robreport_plugins.methods.perturb_trees import nearest_other_leaf, smallest_in_cells
+from robreport_plugins.methods.space_of import space_of
 
 ROWS = 10_000
 CLASSES = {2: ("no", "yes"), 3: ("low", "mid", "high")}
@@ -173,6 +176,30 @@ def test_labels_and_columns_of_the_data(estimator: Any, tmp_path: Path, load_mod
             assert "fewer classes" in handle.facts["trees"]
             with pytest.raises(NotOffered):
                 handle.trees()
+
+
+@pytest.mark.parametrize("classes", [("a", "b"), ("b", "a")])
+@pytest.mark.parametrize(
+    "estimator",
+    [GradientBoostingClassifier(n_estimators=2), HistGradientBoostingClassifier(max_iter=2)],
+)
+def test_a_score_of_zero_is_of_the_class_that_the_model_gives(
+    estimator: Any, classes: tuple[str, str], tmp_path: Path, load_model: Any
+) -> None:
+    """Nothing can be learnt, so that every score is 0: the libraries decide it differently."""
+    x = np.array([[0.0], [0.0], [1.0], [1.0]])
+    skops.io.dump(estimator.fit(x, ["a", "b", "a", "b"]), tmp_path / "m.skops")
+    known = DataSchema(task="classification", input_shape=(1,), layout="table", classes=classes)
+    handle = load_model(SklearnModelLoader(), tmp_path / "m.skops", schema=known)
+    trees = handle.trees()
+    assert (trees.predict_raw(x) == 0).all()
+    np.testing.assert_array_equal(trees.predict(x), handle.predict(x))
+    space = space_of(known, ThreatModel(name="t", norm=Norm.Linf, eps=()), (1,), x)
+    given = handle.predict(x)
+    # that class is its own, so that there is no other to be found
+    assert np.isinf(smallest_in_cells(trees, space, x, given, Norm.Linf, x)[1]).all()
+    single = replace(trees, trees=trees.trees[:1])
+    assert np.isinf(nearest_other_leaf(single, space, x, given, Norm.Linf)[1]).all()
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import (
     KBinsDiscretizer,
+    MaxAbsScaler,
     MinMaxScaler,
     OneHotEncoder,
     OrdinalEncoder,
@@ -148,6 +149,33 @@ PIPELINES: dict[str, tuple[Pipeline, bool]] = {
             GradientBoostingClassifier(n_estimators=9),
         ),
         False,
+    ),
+    # scikit-learn multiplies a sparse table with what it divides a dense one by
+    "sparse, then scaled": (
+        make_pipeline(
+            make_column_transformer(
+                (OneHotEncoder(), WORDS), remainder="passthrough", sparse_threshold=1.0
+            ),
+            MaxAbsScaler(),
+            GradientBoostingClassifier(n_estimators=30),
+        ),
+        False,
+    ),
+    "told where words were missing": (
+        make_pipeline(
+            make_column_transformer(
+                (
+                    make_pipeline(
+                        SimpleImputer(strategy="most_frequent", add_indicator=True),
+                        OneHotEncoder(),
+                    ),
+                    WORDS,
+                ),
+                (SimpleImputer(), ["age", "pay", "rooms"]),
+            ),
+            RandomForestClassifier(9, random_state=0),
+        ),
+        True,
     ),
     "two ways": (
         make_pipeline(

@@ -46,6 +46,8 @@ def add_up(case: Case, leaf: Ints, total: Floats) -> int:
         if case.outputs[o].share != 1.0:
             total[o] = _rounded(case, total[o] / case.outputs[o].share)
     if case.binary:
+        if total[0] == 0:
+            return int(case.order[0])
         return 1 if total[0] > 0 else 0
     winner = case.order[0]
     for i in range(1, case.order.size):
