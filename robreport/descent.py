@@ -43,15 +43,18 @@ class NodeSets:
     """
 
     def __init__(self, nodes: int, sets: Mapping[int, Array]) -> None:
+        # nodes may share a set
+        shared = {id(kept): kept for kept in sets.values()}
+        place = {key: number for number, key in enumerate(shared)}
         self.slot = np.full(nodes, -1, dtype=np.int64)
-        self.slot[list(sets)] = np.arange(len(sets))
-        self._sets = list(sets.values())
+        self.slot[list(sets)] = [place[id(kept)] for kept in sets.values()]
+        self._sets = list(shared.values())
         every = np.concatenate([np.zeros(1), *self._sets])
         top = int(every.max())
         self._table: Array | None = None
         if top < _TABLED and every.min() >= 0 and (every == np.rint(every)).all():
             # as bits: one look for all rows, whatever nodes they are at
-            self._table = np.zeros((len(sets), top + 2), dtype=bool)
+            self._table = np.zeros((len(self._sets), top + 2), dtype=bool)
             for number, kept in enumerate(self._sets):
                 self._table[number, kept.astype(np.int64)] = True
 
@@ -91,7 +94,7 @@ def descend(rules: Rules, tree: PackedTree, table: Array, missing: bool) -> Arra
         go_left = x < threshold if rules.strict else x <= threshold
         absent = np.isnan(x) if missing else None
         if tree.sets is not None:
-            go_left, absent = _categorical(rules, tree, node, feature, x, go_left, absent)
+            go_left, absent = _categorical(rules, tree.sets, node, feature, x, go_left, absent)
         if tree.zero_missing is not None:
             zero = tree.zero_missing[node] & (x == 0)
             absent = zero if absent is None else absent | zero
@@ -109,7 +112,7 @@ def descend(rules: Rules, tree: PackedTree, table: Array, missing: bool) -> Arra
 
 def _categorical(
     rules: Rules,
-    tree: PackedTree,
+    sets: NodeSets,
     node: Array,
     feature: Array,
     x: Array,
@@ -117,9 +120,7 @@ def _categorical(
     absent: Array | None,
 ) -> tuple[Array, Array | None]:
     """Answer for the rows at categorical nodes."""
-    if tree.sets is None:
-        return go_left, absent
-    rows = np.flatnonzero(tree.sets.slot.take(node) >= 0)
+    rows = np.flatnonzero(sets.slot.take(node) >= 0)
     if not len(rows):
         return go_left, absent
     go_left = go_left.copy()
@@ -129,7 +130,7 @@ def _categorical(
         own = asked == j
         codes[own], unknown = categories(codes[own], rules.rounding, rules.known.get(int(j)))
         absent[rows[own]] |= unknown
-    go_left[rows] = tree.sets.hold(node[rows], codes)
+    go_left[rows] = sets.hold(node[rows], codes)
     return go_left, absent
 
 

@@ -18,6 +18,8 @@ LONGER = 200
 # Of them, those that a black-box attack asks about, and its questions about each.
 ASKED = 100
 QUESTIONS = 300
+# The length of all steps together, in radii, of an attack that is to cross the data's range.
+_REACHES = 2.5
 
 
 def retries(
@@ -77,7 +79,9 @@ def _flood(
     rows = np.flatnonzero(runner.right)[:PROBES]
     # of a radius so large a random start alone is often of another class: none where the suite
     # has an attack that can do without; nor steps of a fixed length, which would end half-way
-    still = runner.params.model_copy(update={"random_start": False, "restarts": 1, "step": None})
+    still = runner.params.model_copy(
+        update={"random_start": False, "restarts": 1, "step": None, "relative_step": _REACHES}
+    )
     plain = next((a for a in climbers if a.from_input), attack)
     fallen = runner.probe(plain, place, eps, rows, "flood", still)
     return Flood(attack=plain, arena=place, eps=eps, attacked=len(rows), left=len(rows) - fallen)

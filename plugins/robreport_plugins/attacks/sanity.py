@@ -119,7 +119,8 @@ def survives_everything(campaign: Campaign) -> tuple[str, Check]:
     if failing:
         worst = max(failing, key=lambda f: f.left / f.attacked)
         detail = (
-            f"{worst.left} of {worst.attacked} inputs withstood {worst.attack.title} with "
+            f"{worst.left} of {worst.attacked} inputs withstood {worst.attack.title}"
+            f"{', begun at the inputs,' if worst.attack.from_input else ''} with "
             f"{symbol(worst.arena)} \u03b5 = {worst.eps:.4g}, from one end of the data to the "
             f"other, where guessing among {classes} classes leaves {100 / classes:.0f} %"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -104,8 +105,11 @@ def _encoded(
         for place, column in enumerate(columns):
             table[:, place] = column
     try:
-        for step in steps:
-            table = step.transform(table)
+        with warnings.catch_warnings():
+            # what an encoder does with a category that it does not know is what is asked here
+            warnings.simplefilter("ignore", UserWarning)
+            for step in steps:
+                table = step.transform(table)
         dense = table.toarray() if hasattr(table, "toarray") else np.asarray(table)
         return np.array(dense, dtype=np.float64)
     except _REFUSALS as error:

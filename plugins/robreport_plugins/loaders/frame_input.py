@@ -16,6 +16,9 @@ from robreport_plugins.loaders.fitted_categories import fitted_categories
 
 Array = npt.NDArray[Any]
 
+# As a table of booleans is written, and as a model of numbers is given it.
+_BOOLEANS = {"True": "1", "False": "0"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameInput:
@@ -153,12 +156,25 @@ def frame_input(
     )
     if not unsure or _takes(estimator, frame):
         return frame
-    codes = replace(
+    # which of them the estimator wants as codes: one, or all but those that it takes as words
+    for i in unsure:
+        if _takes(estimator, fewer := _without(frame, {i})):
+            return fewer
+    coded = set(unsure)
+    for i in unsure:
+        if _takes(estimator, _without(frame, coded - {i})):
+            coded.remove(i)
+    found = _without(frame, coded)
+    return found if _takes(estimator, found) else frame
+
+
+def _without(frame: FrameInput, columns: set[int]) -> FrameInput:
+    """Return the input with codes in some columns."""
+    return replace(
         frame,
-        values={i: v for i, v in values.items() if i not in unsure},
-        known={i: k for i, k in known.items() if i not in unsure},
+        values={i: v for i, v in frame.values.items() if i not in columns},
+        known={i: k for i, k in frame.known.items() if i not in columns},
     )
-    return codes if _takes(estimator, codes) else frame
 
 
 def _takes(estimator: Any, frame: FrameInput) -> bool:
@@ -202,7 +218,7 @@ def _known(decoded: Array, own: Array | None) -> tuple[int, ...]:
 
 def _as_numbers(words: Sequence[str]) -> Array | None:
     try:
-        numbers = [float(word) for word in words]
+        numbers = [float(_BOOLEANS.get(word, word)) for word in words]
     except ValueError:
         return None
     if not all(map(math.isfinite, numbers)):

@@ -75,9 +75,9 @@ def scikit_ensemble(estimator: Any, frame: FrameInput | None = None) -> TreeEnse
         columns = columns_behind(steps, frame)
         if name in _HISTOGRAM:
             columns = binned(model, columns)
+        return in_data_space(ensemble, columns, frame.width)
     except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise NoTrees(f"fitted attributes of another form ({type(error).__name__})") from None
-    return in_data_space(ensemble, columns, frame.width)
 
 
 def use_one_thread(estimator: Any) -> None:

@@ -183,6 +183,8 @@ def _behind(step: Any, columns: list[TreeColumn], sparse: bool) -> tuple[list[Tr
 
 
 def _imputed(step: Any, columns: list[TreeColumn]) -> list[TreeColumn]:
+    if np.asarray(step.statistics_).dtype.kind == "O":
+        raise NoTrees("a column of texts reaches a step that takes numbers")
     values = np.asarray(step.statistics_, dtype=np.float64)
     if not (isinstance(step.missing_values, float) and math.isnan(step.missing_values)):
         raise NoTrees("a SimpleImputer stands before them that replaces other values than NaN")
@@ -204,7 +206,8 @@ def _scalings(step: Any, sparse: bool) -> list[Scaling]:
         scale = step.scale_ if step.with_scaling else None
         return [*_subtract(centre), *_divide(scale, sparse)]
     if is_scikit(step, "MaxAbsScaler"):
-        return _divide(step.scale_, sparse)
+        clips = [lambda _, x: np.clip(x, -1.0, 1.0)] if getattr(step, "clip", False) else []
+        return [*_divide(step.scale_, sparse), *clips]
     if is_scikit(step, "MinMaxScaler") and (np.asarray(step.scale_) > 0).all():
         low, high = step.feature_range if step.clip else (-math.inf, math.inf)
         factor, shift = np.asarray(step.scale_), np.asarray(step.min_)
@@ -223,6 +226,8 @@ def _divide(scale: Any, sparse: bool) -> list[Scaling]:
     if scale is None:
         return []
     scale = np.asarray(scale, dtype=np.float64)
+    if np.isnan(scale).any():
+        raise NoTrees("a scaler before them was fitted on a column without values")
     if not (scale > 0).all():
         raise NoTrees("a scaler before them turns a column around")
     if sparse:

@@ -85,7 +85,7 @@ def in_data_space(
     Raises
     ------
     NoTrees
-        Categories are refused, or tested behind a scaling.
+        Categories are refused, tested behind a scaling, or none, or words; other tests.
     """
     coded = any(column.made is not None for column in columns)
     scaled = coded or any(column.scalings for column in columns)
@@ -124,6 +124,8 @@ def _check(ensemble: TreeEnsemble, columns: Sequence[TreeColumn], coded: bool) -
     for column in columns:
         if column.made is None:
             continue
+        if len(column.made) == 1:
+            raise NoTrees("a categorical column of the data has no category")
         if column.made.dtype.kind == "O":
             raise NoTrees("a column of texts reaches them")
         lost = np.isnan(column.made[:-1]) & (not ensemble.takes_missing)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from robreport import TreeEnsemble
+from robreport import Tree, TreeEnsemble
 
 Array = npt.NDArray[Any]
 
@@ -73,9 +73,45 @@ def probe_rows(ensemble: TreeEnsemble, rows: int = _ROWS, seed: int = 0) -> Arra
         x[:, feature] = rng.choice(pool, size=rows)
     largest = np.finfo(ensemble.input_dtype).max
     x = np.clip(x, -largest, largest)
+    _meet_thresholds(ensemble, x[: rows // 2], rng)
     if ensemble.takes_missing:
         x[rng.random(x.shape) < _MISSING] = np.nan
     return x
+
+
+def _meet_thresholds(ensemble: TreeEnsemble, x: Array, rng: np.random.Generator) -> None:
+    """Put each row, in place, on or beside the threshold of a node that it comes by in some tree.
+
+    Deep in a tree hardly any row comes by a node with a value near its threshold by chance, and
+    there an arithmetic that is not quite the library's would show.
+    """
+    kind = np.dtype(ensemble.input_dtype).type
+    leaves = ensemble.leaves(x)
+    chosen = rng.integers(0, len(ensemble.trees), len(x))
+    for row, number in enumerate(chosen):
+        tree = ensemble.trees[number]
+        path = _path(tree, int(leaves[row, number]))
+        plain = [node for node in path if node not in tree.categories]
+        if not plain:
+            continue
+        node = plain[int(rng.integers(0, len(plain)))]
+        bar = kind(tree.threshold[node])
+        if np.isfinite(bar):
+            side = (kind(-np.inf), bar, kind(np.inf))[int(rng.integers(0, 3))]
+            x[row, tree.feature[node]] = np.nextafter(bar, side)
+
+
+def _path(tree: Tree, leaf: int) -> list[int]:
+    """Return the inner nodes above a leaf."""
+    parent = np.full(len(tree), -1, dtype=np.int64)
+    inner = np.flatnonzero(~tree.is_leaf)
+    parent[tree.left[inner]] = inner
+    parent[tree.right[inner]] = inner
+    path, node = [], int(parent[leaf])
+    while node >= 0:
+        path.append(node)
+        node = int(parent[node])
+    return path
 
 
 def _tested(ensemble: TreeEnsemble) -> dict[int, Array]:
@@ -89,6 +125,8 @@ def _tested(ensemble: TreeEnsemble) -> dict[int, Array]:
 def _categories(ensemble: TreeEnsemble) -> dict[int, Array]:
     """Return every category that a node or the ensemble names, by feature."""
     named: dict[int, list[Array]] = {j: [kept] for j, kept in ensemble.known_categories.items()}
+    if ensemble.category_rounding == "nearest":
+        return {j: kept for j, (kept,) in named.items()}  # no set has others
     for tree in ensemble.trees:
         for node, kept in tree.categories.items():
             named.setdefault(int(tree.feature[node]), []).append(kept)

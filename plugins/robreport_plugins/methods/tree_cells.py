@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -76,8 +77,11 @@ class Cells:
         return found
 
 
+@lru_cache(maxsize=2)
 def cells_of(ensemble: TreeEnsemble, dtype: npt.DTypeLike) -> Cells:
     """Return the cells of an ensemble for inputs of this type, float32 or float64.
+
+    Those of the last two ensembles are kept: every batch of an audit asks for the same.
 
     Raises
     ------
@@ -111,13 +115,18 @@ def cells_of(ensemble: TreeEnsemble, dtype: npt.DTypeLike) -> Cells:
         # a test that nothing passes ends before the first cell
         cut[plain[threshold_end[plain] < -ends.largest]] = -1
         borders.append((cut[plain] + start[-1], nodes.tree[plain]))
+        # thousands of nodes may ask the same
+        asked: dict[object, tuple[int, Ints]] = {}
+        seen = ends.seen(first)
         for node in odd:
-            sends = nodes.goes_left(int(node), ends.seen(first), threshold_end[node], first)
-            special[node] = tabled
-            tables.append(sends.astype(np.uint8))
-            tabled += len(sends)
-            turns = np.flatnonzero(sends[1:] != sends[:-1])
-            borders.append((turns + start[-1], np.full(len(turns), nodes.tree[node])))
+            key = nodes.question(int(node), threshold_end[node])
+            if key not in asked:
+                sends = nodes.goes_left(int(node), seen, threshold_end[node], first)
+                asked[key] = tabled, np.flatnonzero(sends[1:] != sends[:-1]) + start[-1]
+                tables.append(sends.astype(np.uint8))
+                tabled += len(sends)
+            special[node], turns = asked[key]
+            borders.append((turns, np.full(len(turns), nodes.tree[node])))
         low.append(first)
         high.append(last)
         start.append(start[-1] + len(last))
@@ -168,13 +177,22 @@ class _Nodes:
     def special_values(self, odd: Ints, feature: int) -> Floats:
         """Return all numbers that the feature's nodes that are no thresholds ask for."""
         wanted = [np.zeros(1)]
-        for node in odd[self.categorical[odd]]:
+        known = self.ensemble.known_categories.get(feature)
+        # what is rounded to a known category needs no others
+        nearest = self.ensemble.category_rounding == "nearest"
+        for node in odd[self.categorical[odd] & (not nearest)]:
             number = self.tree[node]
             wanted.append(self.ensemble.trees[number].categories[int(node - self.root[number])])
-        known = self.ensemble.known_categories.get(feature)
         if known is not None:
             wanted.append(known)
         return np.unique(np.concatenate(wanted))
+
+    def question(self, node: int, end: float) -> object:
+        """Return what nodes of one feature have in common that send all cells alike."""
+        number = int(self.tree[node])
+        tree, inside = self.ensemble.trees[number], int(node - self.root[number])
+        known = tree.categories[inside].tobytes() if self.categorical[node] else float(end)
+        return known, bool(self.zero[node]), bool(tree.missing_left[inside])
 
     def goes_left(
         self, node: int, seen: Floats, end: float, first: Floats

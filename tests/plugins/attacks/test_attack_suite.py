@@ -459,6 +459,15 @@ def test_scores_that_mislead_every_attack_are_caught():
     assert "survives-everything" in failed(result)
 
 
+def test_steps_that_reach_no_further_than_the_radii_are_no_alarm():
+    """What crosses the data's range takes steps of its own."""
+    honest, exact = ten_classes(lambda inner, x: inner(x))
+    eps = round(float(np.quantile(exact, 0.5)), 4)
+    for settings in ({"step": eps / 4, "steps": 8}, {"relative_step": 1.0, "steps": 20}):
+        given = audit(honest, threat(Norm.Linf, eps), attacks=["pgd"], restarts=1, **settings)
+        assert "survives-everything" not in failed(given)
+
+
 def test_answers_that_change_with_the_questions_are_caught():
     """The same twice at the beginning, and another after so many calls."""
     calls = []

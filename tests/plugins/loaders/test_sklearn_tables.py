@@ -339,3 +339,26 @@ def test_no_twin_says_why(dump: Any, load_model: Any) -> None:
     )  # fmt: skip
     handle = load_model(LOADER, dump(numbers), schema=undeclared)
     assert "not declared categorical" in handle.facts["gradients"]
+
+
+def test_words_and_booleans_side_by_side(dump: Any, load_model: Any) -> None:
+    """Words reach an encoder that tells where they were missing, booleans the model itself."""
+    frame = FRAME.assign(own=FRAME.pay > 0)
+    rich = np.where((FRAME.job == "monk") + 1.0 * frame.own > 0.5, ">50K", "<=50K")
+    names = (*NAMES, "own")
+    for words in (("False", "True"), ("True", "False")):
+        schema = _schema({**CATEGORIES, "own": words}, features=names, input_shape=(len(names),))
+        x = np.column_stack([_codes(frame, _schema()), [words.index(str(v)) for v in frame.own]])
+        for told in (True, False):
+            impute = SimpleImputer(strategy="most_frequent", add_indicator=told)
+            columns = make_column_transformer(
+                (make_pipeline(impute, OneHotEncoder(handle_unknown="ignore")), ["job"]),
+                (OneHotEncoder(), ["sex"]),
+                remainder="passthrough",
+            )
+            estimator = make_pipeline(columns, RandomForestClassifier(9, random_state=0))
+            handle = load_model(LOADER, dump(estimator, frame, rich), schema=schema)
+            expected = estimator.predict_proba(frame)
+            np.testing.assert_array_equal(handle.predict_proba(x), expected)
+            assert handle.facts["categorical columns"].startswith("sex, job as words")
+            assert Needs.TREES in handle.offers, handle.facts["trees"]

@@ -150,6 +150,15 @@ PIPELINES: dict[str, tuple[Pipeline, bool]] = {
         ),
         False,
     ),
+    "clipped": (
+        make_pipeline(
+            make_column_transformer(
+                (OrdinalEncoder(), WORDS), (MaxAbsScaler(clip=True), ["age", "pay"])
+            ),
+            GradientBoostingClassifier(n_estimators=9),
+        ),
+        False,
+    ),
     # scikit-learn multiplies a sparse table with what it divides a dense one by
     "sparse, then scaled": (
         make_pipeline(
@@ -302,6 +311,17 @@ def test_why_not(front: Any, words: str, tmp_path: Path, load_model: Any) -> Non
     )
     assert Needs.TREES not in handle.offers
     assert words in handle.facts["trees"]
+
+
+def test_a_column_without_categories_costs_the_trees(tmp_path: Path, load_model: Any) -> None:
+    front = make_column_transformer(
+        (OneHotEncoder(handle_unknown="ignore"), ["job"]), (StandardScaler(), ["age"])
+    )
+    handle = loaded(
+        make_pipeline(front, RandomForestClassifier(3, random_state=0)), FRAME, tmp_path,
+        load_model, categories={**CATEGORIES, "job": ()},
+    )  # fmt: skip
+    assert "no category" in handle.facts["trees"]
 
 
 def test_a_category_that_is_refused_costs_the_trees(tmp_path: Path, load_model: Any) -> None:
