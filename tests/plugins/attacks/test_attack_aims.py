@@ -323,7 +323,7 @@ def test_twice_the_steps_are_tried_on_what_is_left():
     result = audit(bundle_of(oracle, x, y), threat(Norm.L2, 0.3), attacks=["pgd"], steps=2,
                    step=0.01, random_start=False)  # fmt: skip
     codes = {caveat.code for caveat in result.caveats}
-    assert {"not-converged", "survives-everything"} <= codes
+    assert {"not-converged", "stronger-black-box"} <= codes
     enough = audit(bundle_of(oracle, x, y), threat(Norm.L2, 0.3), attacks=["pgd"], steps=60,
                    loss="margin", random_start=False)  # fmt: skip
     assert not enough.caveats
