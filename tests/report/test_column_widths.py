@@ -56,3 +56,17 @@ def test_a_short_word_of_broad_letters_stays_whole() -> None:
         block(("label", "text", "<=50K"), *[("changed", "integer", 1)] * 5, long), {}
     )
     assert room(given, 0) - 2.2 >= 1.2 * len("<=50K")
+
+
+def test_words_behind_a_column_of_numbers_have_room_for_their_distance() -> None:
+    """The style sheet sets them off; where that was left out, the label was broken."""
+    long = (
+        "capital-gain: 0 to 13,818; marital-status: Never-married to Married-civ-spouse, and more"
+    )
+    table = block(
+        ("row", "integer", 16), ("label", "text", "<=50K"), ("predicted", "text", ">50K"),
+        ("\u03b5", "number", 2.0), ("size (L0)", "number", 2.0), ("features changed", "integer", 2),
+        ("largest changes", "text", long),
+    )  # fmt: skip
+    # what stays free behind a column of words, and before one behind numbers
+    assert room(columns.widths(table, {}), 1) - 2.2 - 1.6 >= 1.2 * len("<=50K")

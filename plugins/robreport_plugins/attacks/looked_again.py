@@ -8,7 +8,7 @@ from robreport_plugins.attacks.campaign import Again, Campaign, How
 # Of fewer inputs than these, that an attack which the suite lacks broke, nothing is made.
 FEW = 3
 _LOSSES = {"margin": "the margin"}
-_NONE_LEFT = "no iterative attack left an input"
+_NONE_LEFT = "it takes an iterative attack, and inputs that all attacks left"
 
 
 def not_converged(campaign: Campaign) -> tuple[str, Check]:

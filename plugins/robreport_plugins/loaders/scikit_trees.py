@@ -38,7 +38,7 @@ def is_tree_model(estimator: Any) -> bool:
     return _name(_parts(estimator)[1]) in _SINGLE | _FORESTS | _BOOSTED | _HISTOGRAM
 
 
-def scikit_ensemble(estimator: Any, frame: FrameInput | None = None) -> TreeEnsemble:
+def scikit_ensemble(estimator: Any, frame: FrameInput) -> TreeEnsemble:
     """Return an estimator's trees over data space.
 
     In a pipeline, steps that make each column that the trees test of one column of the data are
@@ -48,8 +48,8 @@ def scikit_ensemble(estimator: Any, frame: FrameInput | None = None) -> TreeEnse
     Parameters
     ----------
     estimator : fitted estimator
-    frame : FrameInput or None
-        How data space becomes its input; None for the same columns, all of numbers.
+    frame : FrameInput
+        How data space becomes its input.
 
     Raises
     ------
@@ -59,9 +59,6 @@ def scikit_ensemble(estimator: Any, frame: FrameInput | None = None) -> TreeEnse
     steps, model = _parts(estimator)
     name = _name(model)
     try:
-        if frame is None:
-            count = int(estimator.n_features_in_)
-            frame = FrameInput(width=count, order=np.arange(count))
         if name in _SINGLE:
             ensemble = _forest(model, [model])
         elif name in _FORESTS:

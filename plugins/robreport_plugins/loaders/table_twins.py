@@ -123,8 +123,10 @@ def table_candidates(estimator: Any, frame: FrameInput) -> list[tuple[nn.Sequent
     inputs = list(range(len(frame.order)))
     if all(i in frame.values for i in inputs):
         raise NoTwin("every column is categorical, so that there is no gradient")
+    # a predictor without a twin, such as trees, needs no encoder asked
+    bodies = predictor_twins(last)
     front = _chain(steps, inputs, frame)
-    return [(nn.Sequential(front, *body), kind) for body, kind in predictor_twins(last)]
+    return [(nn.Sequential(front, *body), kind) for body, kind in bodies]
 
 
 def _chain(steps: Sequence[Any], inputs: list[int], frame: FrameInput) -> nn.Module:

@@ -35,7 +35,8 @@ from sklearn.preprocessing import (
 )
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from robreport import DataSchema, Needs, Norm, NotOffered, ThreatModel
+from robreport import DataSchema, Needs, Norm, NotOffered, ThreatModel, TreeEnsemble
+from robreport_plugins.loaders.frame_input import FrameInput
 from robreport_plugins.loaders.lightgbm_model import LightgbmLoader
 from robreport_plugins.loaders.scikit_trees import scikit_ensemble
 from robreport_plugins.loaders.sklearn_model import SklearnModelLoader
@@ -72,6 +73,12 @@ def target(score: Any, kind: int) -> Any:
 def schema(kind: int) -> DataSchema:
     task = "regression" if kind == 1 else "classification"
     return DataSchema(task=task, input_shape=(5,), layout="table", classes=CLASSES.get(kind, ()))
+
+
+def arrays(estimator: Any) -> TreeEnsemble:
+    """The trees of an estimator of numbers, over its own columns."""
+    width = estimator.n_features_in_
+    return scikit_ensemble(estimator, FrameInput(width=width, order=np.arange(width)))
 
 
 def queries(model: Any, missing: bool) -> Any:
@@ -243,8 +250,8 @@ def test_thresholds_before_a_scaling_are_the_last_numbers_that_pass() -> None:
     x, score = data(400)
     scaler = StandardScaler().fit(x)
     fitted = make_pipeline(scaler, DecisionTreeRegressor(max_depth=6)).fit(x, score)
-    scaled = scikit_ensemble(fitted.steps[1][1])
-    moved = scikit_ensemble(fitted)
+    scaled = arrays(fitted.steps[1][1])
+    moved = arrays(fitted)
     checked = 0
     for old, new in zip(scaled.trees, moved.trees, strict=True):
         for node in np.flatnonzero(old.left >= 0):
@@ -260,7 +267,7 @@ def test_thresholds_before_a_scaling_are_the_last_numbers_that_pass() -> None:
 
 def test_thresholds_that_no_input_or_all_inputs_pass() -> None:
     tree = DecisionTreeRegressor(max_depth=1).fit([[0.0], [1.0]], [0.0, 1.0])
-    model = scikit_ensemble(tree)
+    model = arrays(tree)
     for value, bar in ((0.0, np.inf), (9.0, -np.inf)):
         column = TreeColumn(source=0).scaled(lambda j, x, to=value: np.full_like(x, to), 0)
         squeezed = in_data_space(model, [column], 1)
@@ -268,7 +275,7 @@ def test_thresholds_that_no_input_or_all_inputs_pass() -> None:
 
 
 def test_gaps_between_a_threshold_and_data_do_not_matter() -> None:
-    probes = probe_rows(scikit_ensemble(DecisionTreeRegressor().fit([[0.0], [1.0]], [0, 1])))
+    probes = probe_rows(arrays(DecisionTreeRegressor().fit([[0.0], [1.0]], [0, 1])))
     on = set(probes[np.isfinite(probes[:, 0]), 0])
     assert {0.5, float(np.nextafter(np.float32(0.5), np.float32(1)))} <= on
 

@@ -318,6 +318,7 @@ def fitted(kind: str) -> tuple[Any, TreeEnsemble, np.ndarray]:
     from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
     from sklearn.tree import DecisionTreeClassifier
 
+    from robreport_plugins.loaders.frame_input import FrameInput
     from robreport_plugins.loaders.scikit_trees import scikit_ensemble
 
     x, y = data(400)
@@ -327,7 +328,8 @@ def fitted(kind: str) -> tuple[Any, TreeEnsemble, np.ndarray]:
         "histogram": HistGradientBoostingClassifier(max_iter=10, categorical_features=[4]),
     }
     model = models[kind].fit(x, y)
-    return model.predict, scikit_ensemble(model), x
+    frame = FrameInput(width=x.shape[1], order=np.arange(x.shape[1]))
+    return model.predict, scikit_ensemble(model, frame), x
 
 
 @pytest.mark.parametrize("kind", ["tree", "forest", "histogram"])
