@@ -80,9 +80,9 @@ def probe_rows(ensemble: TreeEnsemble, rows: int = _ROWS, seed: int = 0) -> Arra
 
 
 def _meet_thresholds(ensemble: TreeEnsemble, x: Array, rng: np.random.Generator) -> None:
-    """Put each row, in place, on or beside the threshold of a node that it comes by in some tree.
+    """Move each row, in place, to the very edge of the leaf that it reaches in some tree.
 
-    Deep in a tree hardly any row comes by a node with a value near its threshold by chance, and
+    Deep in a tree hardly any row comes by a node with a value beside its threshold by chance, and
     there an arithmetic that is not quite the library's would show.
     """
     kind = np.dtype(ensemble.input_dtype).type
@@ -90,27 +90,30 @@ def _meet_thresholds(ensemble: TreeEnsemble, x: Array, rng: np.random.Generator)
     chosen = rng.integers(0, len(ensemble.trees), len(x))
     for row, number in enumerate(chosen):
         tree = ensemble.trees[number]
-        path = _path(tree, int(leaves[row, number]))
-        plain = [node for node in path if node not in tree.categories]
-        if not plain:
-            continue
-        node = plain[int(rng.integers(0, len(plain)))]
-        bar = kind(tree.threshold[node])
-        if np.isfinite(bar):
-            side = (kind(-np.inf), bar, kind(np.inf))[int(rng.integers(0, 3))]
-            x[row, tree.feature[node]] = np.nextafter(bar, side)
+        moved = set()
+        # the deepest test of a feature is the closest on its side
+        for node, left in _path(tree, int(leaves[row, number])):
+            feature, bar = int(tree.feature[node]), kind(tree.threshold[node])
+            if feature in moved or node in tree.categories or not np.isfinite(bar):
+                continue
+            moved.add(feature)
+            if not np.isnan(x[row, feature]):
+                inside = bar if ensemble.comparison == "<=" else np.nextafter(bar, kind(-np.inf))
+                beyond = np.nextafter(inside, kind(np.inf))
+                x[row, feature] = inside if left else beyond
 
 
-def _path(tree: Tree, leaf: int) -> list[int]:
-    """Return the inner nodes above a leaf."""
-    parent = np.full(len(tree), -1, dtype=np.int64)
+def _path(tree: Tree, leaf: int) -> list[tuple[int, bool]]:
+    """Return the inner nodes above a leaf, the deepest first, and whether it lies left of each."""
     inner = np.flatnonzero(~tree.is_leaf)
+    parent = np.full(len(tree), -1, dtype=np.int64)
     parent[tree.left[inner]] = inner
     parent[tree.right[inner]] = inner
-    path, node = [], int(parent[leaf])
-    while node >= 0:
-        path.append(node)
-        node = int(parent[node])
+    path, node = [], leaf
+    while parent[node] >= 0:
+        above = int(parent[node])
+        path.append((above, bool(tree.left[above] == node)))
+        node = above
     return path
 
 

@@ -16,7 +16,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassif
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import (
     MinMaxScaler,
     OneHotEncoder,
@@ -362,3 +362,29 @@ def test_words_and_booleans_side_by_side(dump: Any, load_model: Any) -> None:
             np.testing.assert_array_equal(handle.predict_proba(x), expected)
             assert handle.facts["categorical columns"].startswith("sex, job as words")
             assert Needs.TREES in handle.offers, handle.facts["trees"]
+
+
+@pytest.mark.parametrize("coded", [("grade",), ("grade", "level")])
+def test_each_column_in_the_form_that_the_model_takes(
+    coded: tuple[str, ...], dump: Any, load_model: Any
+) -> None:
+    """Nothing says which words an encoder in a union knows; other words were codes when fitted."""
+    rng = np.random.default_rng(1)
+    known = ("high", "low", "mid")
+    frame = FRAME[["job", "pay"]].assign(**{name: rng.integers(0, 3, N) for name in coded})
+    rich = np.where((frame.job == "monk") + (frame.grade > 1) + frame.pay > 1, ">50K", "<=50K")
+    columns = make_column_transformer(
+        (FeatureUnion([("words", OneHotEncoder(handle_unknown="ignore"))]), ["job"]),
+        remainder="passthrough",
+    )
+    estimator = make_pipeline(columns, RandomForestClassifier(9, random_state=0))
+    names = tuple(frame.columns)
+    schema = _schema(
+        {"job": CATEGORIES["job"], **dict.fromkeys(coded, known)},
+        features=names, input_shape=(len(names),),
+    )  # fmt: skip
+    handle = load_model(LOADER, dump(estimator, frame, rich), schema=schema)
+    x = frame.assign(job=[CATEGORIES["job"].index(word) for word in frame.job]).to_numpy(float)
+    np.testing.assert_array_equal(handle.predict_proba(x), estimator.predict_proba(frame))
+    said = f"job as words; {', '.join(coded)} as codes"
+    assert handle.facts["categorical columns"] == said

@@ -280,6 +280,25 @@ def test_gaps_between_a_threshold_and_data_do_not_matter() -> None:
     assert {0.5, float(np.nextafter(np.float32(0.5), np.float32(1)))} <= on
 
 
+def test_a_last_digit_of_one_threshold_is_often_noticed() -> None:
+    """Probes lie at the edges of their leaves; of plain ones 6 in 100 would be noticed."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((1000, 6)), rng.standard_normal(1000)
+    fitted = make_pipeline(MaxAbsScaler(), DecisionTreeRegressor(random_state=0)).fit(x, y)
+    right = arrays(fitted)
+    tree = right.trees[0]
+    tried = np.flatnonzero(~tree.is_leaf)[::10]
+    probes = probe_rows(right)
+    given = right.predict(probes)
+    noticed = 0
+    for node in tried:
+        threshold = tree.threshold.copy()
+        threshold[node] = np.nextafter(threshold[node], -np.inf)
+        wrong = replace(right, trees=(replace(tree, threshold=threshold),))
+        noticed += bool((wrong.predict(probes) != given).any())
+    assert noticed >= 0.2 * len(tried)
+
+
 # ---------------------------------------------------------------- XGBoost
 
 
